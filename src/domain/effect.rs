@@ -1,0 +1,203 @@
+//! What repeating a node means, and what is known of its effect so far.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::{NodePath, RunId};
+
+/// What a node does outside this system, and so what repeating it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SideEffects {
+    /// Nothing leaves the process.
+    None,
+    /// Repeating it changes nothing more: GET, HEAD, PUT, DELETE, or declared.
+    Idempotent,
+    /// Repeating it may do it twice, unless the target honours the effect key.
+    Assumed,
+    /// Declared: must not be repeated without somebody's word.
+    Unsafe,
+}
+
+/// How the last attempt with the current effect key ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LastAttempt {
+    /// Nothing was sent with this key.
+    Unsent,
+    /// Sent, and no outcome is recorded: under way, or lost with its worker.
+    InFlight,
+    /// Sent, and the outcome is known to be unknown: a time-out or a reset after sending.
+    InDoubt,
+    /// The target answered with a failure that may still have had an effect (5xx and the like).
+    Failed,
+    /// The target said no: nothing happened under this key.
+    Rejected,
+    /// The target did it.
+    Succeeded,
+}
+
+/// The effect key of a node and what became of it. It goes over from run to run.
+///
+/// The generation rises only where the old key is of no use: after a rejection, or when another
+/// input is sent. A raised generation names the run that raised it, so branches of a chain never
+/// share a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectState {
+    /// Counts from 1.
+    pub generation: u32,
+    /// The run that raised the generation; none for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised_by: Option<RunId>,
+    /// How the last attempt of this generation ended.
+    pub last: LastAttempt,
+    /// Whether any attempt of this generation has an unknown outcome. It stays: a later answer
+    /// to a repeat says nothing about the first call.
+    #[serde(default)]
+    pub doubted: bool,
+}
+
+impl Default for EffectState {
+    fn default() -> Self {
+        Self {
+            generation: 1,
+            raised_by: None,
+            last: LastAttempt::Unsent,
+            doubted: false,
+        }
+    }
+}
+
+impl EffectState {
+    /// Whether an attempt of this generation started and its outcome is unknown.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubted || self.last == LastAttempt::InFlight
+    }
+
+    /// The state when the next attempt starts in `run`, with an input that `differs` from the
+    /// last one sent or not.
+    ///
+    /// A call in doubt repeats its key: the target may have done it already.
+    #[must_use]
+    pub fn next_attempt(self, run: &RunId, differs: bool) -> Self {
+        let doubted = self.is_in_doubt();
+        let rejected = self.last == LastAttempt::Rejected && !doubted;
+        if rejected || (differs && self.last != LastAttempt::Unsent) {
+            return Self {
+                generation: self.generation.saturating_add(1),
+                raised_by: Some(run.clone()),
+                last: LastAttempt::InFlight,
+                doubted: false,
+            };
+        }
+        Self {
+            last: LastAttempt::InFlight,
+            doubted,
+            ..self
+        }
+    }
+
+    /// The state once the attempt under way has an outcome.
+    #[must_use]
+    pub fn settled(self, last: LastAttempt) -> Self {
+        let doubted = self.doubted || last == LastAttempt::InDoubt;
+        Self {
+            last,
+            doubted,
+            ..self
+        }
+    }
+
+    /// The key sent as `Idempotency-Key`: `<root run>/<path>/<generation>[@<run that raised it>]`,
+    /// everything but visible ASCII percent-encoded.
+    #[must_use]
+    pub fn key(&self, root: &RunId, path: &NodePath) -> String {
+        let raised = self
+            .raised_by
+            .as_ref()
+            .map(|run| format!("@{run}"))
+            .unwrap_or_default();
+        percent_encode(&format!("{root}/{path}/{}{raised}", self.generation))
+    }
+}
+
+/// Header values are visible ASCII; `%` is encoded too, so that no two keys become one.
+fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            if byte.is_ascii_graphic() && byte != b'%' {
+                out.push(char::from(byte));
+            } else {
+                let _ = write!(out, "%{byte:02X}");
+            }
+            out
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(id: &str) -> RunId {
+        id.parse().unwrap()
+    }
+
+    fn key(state: &EffectState) -> String {
+        state.key(&run("run_root"), &"pay".parse().unwrap())
+    }
+
+    #[test]
+    fn a_key_is_kept_until_the_target_rejects_it() {
+        let first = EffectState::default().next_attempt(&run("run_root"), false);
+        assert_eq!(key(&first), "run_root/pay/1");
+        for last in [
+            LastAttempt::Failed,
+            LastAttempt::InDoubt,
+            LastAttempt::InFlight,
+        ] {
+            let again = first
+                .clone()
+                .settled(last)
+                .next_attempt(&run("run_b"), false);
+            assert_eq!(key(&again), "run_root/pay/1", "{last:?}");
+        }
+        let raised = first
+            .settled(LastAttempt::Rejected)
+            .next_attempt(&run("run_b"), false);
+        assert_eq!(key(&raised), "run_root/pay/2@run_b");
+    }
+
+    #[test]
+    fn a_rejection_after_a_call_in_doubt_keeps_the_key() {
+        let doubted = EffectState::default()
+            .next_attempt(&run("run_root"), false)
+            .settled(LastAttempt::InDoubt)
+            .next_attempt(&run("run_b"), false)
+            .settled(LastAttempt::Rejected);
+        assert!(doubted.is_in_doubt());
+        assert_eq!(
+            key(&doubted.next_attempt(&run("run_c"), false)),
+            "run_root/pay/1"
+        );
+    }
+
+    #[test]
+    fn another_input_is_another_effect() {
+        let unsent = EffectState::default().next_attempt(&run("run_b"), true);
+        assert_eq!(key(&unsent), "run_root/pay/1");
+        let other = unsent
+            .settled(LastAttempt::Failed)
+            .next_attempt(&run("run_b"), true);
+        assert_eq!(key(&other), "run_root/pay/2@run_b");
+    }
+
+    #[test]
+    fn keys_are_visible_ascii() {
+        let state = EffectState::default();
+        let key = state.key(&run("r%é"), &r#"["a.b"]"#.parse().unwrap());
+        assert_eq!(key, "r%25%C3%A9/[\"a.b\"]/1");
+    }
+}

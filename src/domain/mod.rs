@@ -1,0 +1,26 @@
+//! What redrive talks about: ids, statuses, records, errors, time and JSON. No I/O.
+//!
+//! Everything above speaks in these types. A type lives here when two rooms need it and neither
+//! may import the other.
+
+mod clock;
+mod delay;
+mod effect;
+mod id;
+mod json;
+mod node;
+mod path;
+mod retry;
+mod run;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp, format_timestamp};
+pub use delay::{Jitter, RetryDelay};
+pub use effect::{EffectState, LastAttempt, SideEffects};
+pub use id::{
+    DefinitionHash, InvalidId, NodeId, OrganizationId, RetryId, RunId, TokenId, WorkflowId,
+};
+pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value};
+pub use node::{Attempt, ErrorClass, NodeError, NodeRecord, NodeStatus};
+pub use path::{InvalidPath, NodePath, PathSegment};
+pub use retry::{IllegalTransition, Lane, Refusal, RefusalReason, Retry, RetryEvent, RetryState};
+pub use run::{Run, RunStatus, Simulation, VariableWrite, WaitingFor};

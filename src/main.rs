@@ -1,0 +1,3 @@
+//! The `redrive` binary.
+
+fn main() {}
