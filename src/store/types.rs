@@ -1,0 +1,322 @@
+//! What goes into the ledger and what comes out, beyond the domain's own types.
+
+use crate::domain::{
+    DefinitionHash, JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId,
+    RetryState, Run, RunId, RunStatus, Timestamp, TokenId, VariableWrite, WaitingFor,
+};
+
+/// A definition's text and its name by content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDefinition {
+    /// SHA-256 of `text`, hexadecimal.
+    pub hash: DefinitionHash,
+    /// The definition as it came.
+    pub text: JsonText,
+}
+
+/// A run to start.
+#[derive(Debug, Clone)]
+pub struct NewStart {
+    /// Its header: status `waiting`, for `queue`, `created`.
+    pub run: Run,
+    /// Its definition.
+    pub definition: StoredDefinition,
+    /// The record of the trigger that fired, a success.
+    pub trigger: NodeRecord,
+    /// Its lane.
+    pub lane: Lane,
+    /// The W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptedStart {
+    /// It will run.
+    Accepted,
+    /// A run with this id exists (in any organisation).
+    RunExists,
+}
+
+/// An ended run from elsewhere.
+#[derive(Debug, Clone)]
+pub struct NewImport {
+    /// Its header, ended, `created`.
+    pub run: Run,
+    /// Its definition, if it has one.
+    pub definition: Option<StoredDefinition>,
+    /// The records of its nodes, in their order.
+    pub nodes: Vec<NodeRecord>,
+    /// The variable writes that its state shows.
+    pub variable_writes: Vec<VariableWrite>,
+    /// The id of the retry that it counts as, should its source be here.
+    pub retry_id: RetryId,
+}
+
+/// What became of an import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImportOutcome {
+    /// It is stored; the header as stored.
+    Imported(Box<Run>),
+    /// A run with this id exists (in any organisation).
+    RunExists,
+}
+
+/// A retry to accept.
+#[derive(Debug, Clone)]
+pub struct NewRetry {
+    /// The retry, state `queued`.
+    pub retry: Retry,
+    /// The header of its run: status `waiting`, for `queue`, not `created`.
+    pub run: Run,
+    /// The longest chain allowed, in runs.
+    pub chain_limit: u32,
+    /// The W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only these with this status.
+    pub status: Option<RunStatus>,
+    /// At most so many.
+    pub limit: u32,
+    /// Leave out so many.
+    pub offset: u64,
+}
+
+/// Which retries to list.
+#[derive(Debug, Clone, Default)]
+pub struct RetryFilter {
+    /// Only those in this state.
+    pub state: Option<RetryState>,
+    /// Only those of this source.
+    pub source_run_id: Option<RunId>,
+    /// At most so many.
+    pub limit: u32,
+    /// Leave out so many.
+    pub offset: u64,
+}
+
+/// What became of a request to cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// No such run in this organisation.
+    NotFound,
+    /// It had ended before.
+    AlreadyEnded(Box<Run>),
+    /// Nobody held it: it is cancelled.
+    Cancelled(Box<Run>),
+    /// Its holder will cancel it.
+    Requested(Box<Run>),
+}
+
+/// What a due row asks a worker to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkKind {
+    /// Create the run of a retry and execute it.
+    Retry,
+    /// Execute a run that exists.
+    Run,
+}
+
+impl WorkKind {
+    /// The word in the message and in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Run => "run",
+        }
+    }
+
+    /// The kind with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "retry" => Some(Self::Retry),
+            "run" => Some(Self::Run),
+            _ => None,
+        }
+    }
+}
+
+/// A row of the outbox that is due. A run has at most one, and has one exactly while it needs a
+/// worker and has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueRow {
+    /// The run that needs a worker.
+    pub run_id: RunId,
+    /// What is to be done.
+    pub kind: WorkKind,
+    /// The retry, if its run is to be created.
+    pub retry_id: Option<RetryId>,
+    /// Whose run it is.
+    pub organization_id: OrganizationId,
+    /// Its lane.
+    pub lane: Lane,
+    /// The W3C trace context of the request behind it.
+    pub traceparent: Option<String>,
+}
+
+/// The right to write a run: every write compares the epoch, and writes nothing once another
+/// worker has taken over or the run has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fence {
+    /// The run.
+    pub run_id: RunId,
+    /// The lease's epoch.
+    pub epoch: i64,
+}
+
+/// A lease, and what it is on.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The run as it stands.
+    pub run: Run,
+    /// The right to write it.
+    pub fence: Fence,
+    /// The retry that it is the outcome of.
+    pub retry: Option<Retry>,
+    /// How many leases were lost since the last node outcome.
+    pub lost_leases: i64,
+}
+
+/// The state that a retry's run begins with.
+#[derive(Debug, Clone)]
+pub struct Creation {
+    /// Paths whose records are copied from the source.
+    pub reuse: Vec<NodePath>,
+    /// Records of its own: skipped nodes, and pending ones that carry an effect key over.
+    pub records: Vec<NodeRecord>,
+    /// The plan, as JSON.
+    pub plan: JsonText,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What happened to some nodes of a run.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The records in full; each replaces what was stored under its path.
+    pub records: Vec<NodeRecord>,
+    /// The variable writes that belong to them.
+    pub variable_writes: Vec<VariableWrite>,
+    /// The run's cost so far, a JSON number.
+    pub total_cu: JsonText,
+    /// Whether a node's outcome is among the records: lost leases are forgotten.
+    pub has_outcome: bool,
+}
+
+/// A run that lets its worker go.
+#[derive(Debug, Clone)]
+pub struct Parking {
+    /// The last writes.
+    pub checkpoint: Checkpoint,
+    /// What it waits for.
+    pub waiting_for: WaitingFor,
+    /// When it is due.
+    pub due_at: Timestamp,
+}
+
+/// A run's end.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// The last writes.
+    pub checkpoint: Checkpoint,
+    /// How it ended.
+    pub status: RunStatus,
+    /// One sentence about it.
+    pub summary: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What became of a fenced write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is durable.
+    Done {
+        /// Somebody asked for the run's cancellation.
+        cancel_requested: bool,
+    },
+    /// The lease is another worker's, or the run has ended: nothing was written.
+    LeaseLost,
+}
+
+/// What became of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// The run has ended as asked.
+    Ended,
+    /// Nothing was written: a cancellation was asked for, and the end was to be another one.
+    CancelRequested,
+    /// The lease is another worker's, or the run has ended: nothing was written.
+    LeaseLost,
+}
+
+/// A lease that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// Its run.
+    pub run_id: RunId,
+    /// Somebody asked for the run's cancellation.
+    pub cancel_requested: bool,
+}
+
+/// What the rescuer found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rescued {
+    /// Runs whose lease had expired, or that had no outbox row.
+    pub abandoned: u64,
+    /// Messages that were sent and not claimed.
+    pub unclaimed: u64,
+}
+
+/// How much work waits.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Backlog {
+    /// Due rows that no worker has claimed.
+    pub due: i64,
+    /// The age of the oldest of them, in seconds.
+    pub oldest_seconds: f64,
+    /// Runs that a worker holds.
+    pub leased: i64,
+}
+
+/// An API token to store. The secret itself is never stored.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Its id, which is part of what the user presents.
+    pub id: TokenId,
+    /// The organisation it speaks for.
+    pub organization_id: OrganizationId,
+    /// A name for people.
+    pub name: Option<String>,
+    /// SHA-256 of the secret, hexadecimal.
+    pub secret_hash: String,
+    /// What it may do: `read`, `retry`, `write`, `operator`; separated by spaces.
+    pub scopes: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A stored API token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// The organisation it speaks for.
+    pub organization_id: OrganizationId,
+    /// A name for people.
+    pub name: Option<String>,
+    /// SHA-256 of the secret, hexadecimal.
+    pub secret_hash: String,
+    /// What it may do, separated by spaces.
+    pub scopes: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
