@@ -112,25 +112,97 @@ pub struct VariableSet {
 
 /// The node kinds of one process, by type.
 #[derive(Clone, Default)]
-pub struct Handlers(HashMap<String, Arc<dyn NodeHandler>>);
+pub struct Handlers {
+    kinds: HashMap<String, Arc<dyn NodeHandler>>,
+    /// Kinds for types that no other kind is for, with the types they are for.
+    fallbacks: Vec<(String, Arc<dyn NodeHandler>)>,
+}
 
 impl Handlers {
     /// Adds a kind, or replaces the one of this type.
     #[must_use]
     pub fn with(mut self, kind: impl Into<String>, handler: Arc<dyn NodeHandler>) -> Self {
-        self.0.insert(kind.into(), handler);
+        self.kinds.insert(kind.into(), handler);
+        self
+    }
+
+    /// Adds a kind for types that no kind of their own is for: one type, all with a prefix
+    /// (`slack-*`), or all (`*`). The closest wins.
+    #[must_use]
+    pub fn with_fallback(
+        mut self,
+        types: impl Into<String>,
+        handler: Arc<dyn NodeHandler>,
+    ) -> Self {
+        self.fallbacks.push((types.into(), handler));
         self
     }
 
     /// The kind of this type.
     #[must_use]
     pub fn get(&self, kind: &str) -> Option<&Arc<dyn NodeHandler>> {
-        self.0.get(kind)
+        self.kinds.get(kind).or_else(|| {
+            let fallbacks = self.fallbacks.iter();
+            let closest = fallbacks
+                .filter_map(|(types, handler)| Some((closeness(types, kind)?, handler)))
+                .max_by_key(|(closeness, _)| *closeness);
+            closest.map(|(_, handler)| handler)
+        })
     }
+}
+
+/// How close `types` describes a kind; none when it is for others. The name itself is closer than
+/// the longest prefix.
+fn closeness(types: &str, kind: &str) -> Option<usize> {
+    if types == kind {
+        return Some(usize::MAX);
+    }
+    let prefix = types.strip_suffix('*')?;
+    kind.starts_with(prefix).then_some(prefix.len())
 }
 
 impl std::fmt::Debug for Handlers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        let fallbacks = self.fallbacks.iter().map(|(types, _)| types);
+        f.debug_set()
+            .entries(self.kinds.keys())
+            .entries(fallbacks)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named;
+
+    impl NodeHandler for Named {
+        fn run<'a>(&'a self, _call: NodeCall<'a>) -> HandlerFuture<'a> {
+            Box::pin(async { Ok(NodeOutput::default()) })
+        }
+    }
+
+    #[test]
+    fn the_closest_kind_wins() {
+        let names = ["*", "slack-*", "slack-post*", "slack-post", "if"];
+        let all = names.map(|_| Arc::new(Named) as Arc<dyn NodeHandler>);
+        let own: Arc<dyn NodeHandler> = Arc::new(Named);
+        let fallbacks = names.into_iter().zip(all.clone());
+        let handlers = fallbacks.fold(Handlers::default(), |handlers, (types, handler)| {
+            handlers.with_fallback(types, handler)
+        });
+        let handlers = handlers.with("if", own.clone());
+        for (kind, expected) in [
+            ("if", &own),
+            ("slack-post", &all[3]),
+            ("slack-post-file", &all[2]),
+            ("slack-read", &all[1]),
+            ("slack-", &all[1]),
+            ("slack", &all[0]),
+        ] {
+            assert!(Arc::ptr_eq(handlers.get(kind).unwrap(), expected), "{kind}");
+        }
+        assert!(Handlers::default().get("if").is_none());
     }
 }
