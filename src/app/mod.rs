@@ -92,7 +92,10 @@ impl App {
     /// An application with this configuration and the built-in node kinds.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, handlers: Vec::new() }
+        Self {
+            config,
+            handlers: Vec::new(),
+        }
     }
 
     /// Adds a node kind, or replaces a built-in one.
@@ -127,9 +130,12 @@ impl App {
     fn all_handlers(&self) -> anyhow::Result<Handlers> {
         let built_in = nodes::built_in(&self.config.http, &self.config.connectors)
             .context("the node kinds can't be set up")?;
-        Ok(self.handlers.iter().fold(built_in, |handlers, (kind, Own(handler))| {
-            handlers.with(kind.clone(), Arc::clone(handler))
-        }))
+        Ok(self
+            .handlers
+            .iter()
+            .fold(built_in, |handlers, (kind, Own(handler))| {
+                handlers.with(kind.clone(), Arc::clone(handler))
+            }))
     }
 }
 
@@ -144,7 +150,9 @@ async fn prepare(store: &Store) -> anyhow::Result<Option<ServingLock>> {
         }
         return Ok(None);
     };
-    let lock = file.lock_for_serving().context("another process serves this database")?;
+    let lock = file
+        .lock_for_serving()
+        .context("another process serves this database")?;
     store.migrate().await?;
     store.expire_leases().await?;
     Ok(Some(lock))
@@ -220,6 +228,13 @@ impl Parts {
             &format!("worker_{}", Uuid::new_v4().simple()),
         );
         tasks.spawn(worker.run(stop.child_token()));
-        Running::serve(listener, router(api), self.store, readiness, (stop, tasks, drain), lock)
+        Running::serve(
+            listener,
+            router(api),
+            self.store,
+            readiness,
+            (stop, tasks, drain),
+            lock,
+        )
     }
 }

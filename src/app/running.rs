@@ -39,16 +39,29 @@ impl Running {
         (stop, tasks, drain): (CancellationToken, TaskTracker, Duration),
         lock: Option<ServingLock>,
     ) -> anyhow::Result<Self> {
-        let address = listener.local_addr().context("the listener has no address")?;
+        let address = listener
+            .local_addr()
+            .context("the listener has no address")?;
         let closed = stop.child_token().cancelled_owned();
         // Small answers must not wait for the acknowledgement of earlier ones.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
         let server = tokio::spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(closed).await
+            axum::serve(listener, router)
+                .with_graceful_shutdown(closed)
+                .await
         });
-        Ok(Self { address, store, readiness, stop, tasks, drain, server, _lock: lock })
+        Ok(Self {
+            address,
+            store,
+            readiness,
+            stop,
+            tasks,
+            drain,
+            server,
+            _lock: lock,
+        })
     }
 
     /// Where the HTTP server listens.
