@@ -1,0 +1,6 @@
+//! Tests of the whole, in one binary.
+#![cfg(test)]
+
+mod store_contract;
+mod store_sql;
+mod support;

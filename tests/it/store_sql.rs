@@ -1,0 +1,1 @@
+//! Every SQL text is found and prepared.
