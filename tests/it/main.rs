@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod store_contract;
+mod store_pool;
 mod store_sql;
 mod support;

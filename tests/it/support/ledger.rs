@@ -19,7 +19,8 @@ enum Home {
     Database { server: String, name: String },
 }
 
-fn config(url: &str) -> DatabaseConfig {
+/// How tests connect.
+pub(crate) fn config(url: &str) -> DatabaseConfig {
     DatabaseConfig {
         url: Secret::new(url),
         max_connections: 10,
