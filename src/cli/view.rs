@@ -10,7 +10,9 @@ pub(super) fn text(value: &Value, member: &str) -> Option<String> {
     match value.get(member)? {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Some(other.to_string())
+        }
     }
 }
 
