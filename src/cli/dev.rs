@@ -16,15 +16,13 @@ use clap::Args;
 
 use super::{CliError, client::Client, database, output};
 use crate::{
-    api::auth,
+    api::auth::{self, Scopes},
     app::{App, Running},
     config::{Config, Secret},
     domain::{Clock, OrganizationId, SystemClock},
     store::NewToken,
 };
 
-/// What the development token may do.
-const SCOPES: &str = "read retry write operator";
 /// The organization it speaks for.
 const ORGANIZATION: &str = "org_dev";
 
@@ -121,10 +119,11 @@ async fn valid_token(
     let name = Some("dev");
     let (token, text) = match chosen {
         Some(text) => {
-            let token = auth::chosen(&organization, name, SCOPES, text, now);
+            let token = auth::chosen(&organization, name, &Scopes::all(), text, now);
             (token, text.to_owned())
         }
-        None => auth::mint(&organization, name, SCOPES, now),
+        None => auth::mint(&organization, name, &Scopes::all(), now)
+            .context("the system has no random numbers")?,
     };
     store(running, &token).await?;
     keep(&file, kept.as_deref(), &text)?;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use self::{checks::Evidence, shop::Shop};
 use super::{CliError, client::Client, dev, output::print, view};
 use crate::{
-    api::auth,
+    api::auth::{self, Scopes},
     app::{App, Running},
     config::{Config, Secret},
     domain::{Clock, OrganizationId, SystemClock},
@@ -84,7 +84,8 @@ async fn play(running: &Running, shop: &Shop, started: Instant) -> Result<(), Cl
 async fn client(running: &Running, url: &str) -> Result<Client, CliError> {
     let organization: OrganizationId = "org_demo".parse().context("an organization id")?;
     let now = SystemClock.now();
-    let (token, text) = auth::mint(&organization, Some("demo"), "read retry write", now);
+    let (token, text) = auth::mint(&organization, Some("demo"), &Scopes::of_organization(), now)
+        .context("the system has no random numbers")?;
     dev::store(running, &token).await?;
     Client::new(url, &text, Duration::from_secs(10))
 }

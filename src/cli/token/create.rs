@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::{
-    api::auth,
+    api::auth::{self, Scopes},
     cli::{CliError, database::ConfigArgs, output},
     domain::{Clock, OrganizationId, SystemClock},
 };
@@ -33,9 +33,10 @@ pub(in crate::cli) struct Create {
 impl Create {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let store = self.config.open().await?;
-        let scopes = self.scopes.join(" ");
+        let scopes: Scopes = self.scopes.join(" ").parse().context("the scopes")?;
         let now = SystemClock.now();
-        let (token, text) = auth::mint(&self.org, self.name.as_deref(), &scopes, now);
+        let (token, text) = auth::mint(&self.org, self.name.as_deref(), &scopes, now)
+            .context("the system has no random numbers")?;
         store
             .insert_token(&token)
             .await
