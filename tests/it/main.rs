@@ -1,6 +1,8 @@
 //! Tests of the whole, in one binary.
 #![cfg(test)]
 
+mod effects;
+mod resume;
 mod store_contract;
 mod store_pool;
 mod store_sql;
