@@ -10,7 +10,7 @@ mod read;
 mod tokens;
 mod transaction;
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, Executor, PgConnection, PgPool,
@@ -39,7 +39,8 @@ pub struct PostgresStore {
     pool: PgPool,
     /// Leases are renewed even when the pool is exhausted.
     lease_pool: PgPool,
-    options: PgConnectOptions,
+    /// What migrations connect with.
+    options: Arc<PgConnectOptions>,
 }
 
 impl PostgresStore {
@@ -64,7 +65,7 @@ impl PostgresStore {
         Ok(Self {
             pool,
             lease_pool,
-            options,
+            options: Arc::new(options),
         })
     }
 

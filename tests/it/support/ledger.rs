@@ -107,11 +107,14 @@ impl Ledger {
         }
     }
 
-    /// Removes what the test left. A test that fails leaves it, for a look.
+    /// Removes what the test left. A test that fails leaves its database, for a look.
     pub(crate) async fn remove(self) {
         drop(self.store);
-        if let Home::Database { server, name } = self.home {
-            administer(&server, format!("drop database {name} with (force)")).await;
+        match self.home {
+            Home::Folder(folder) => folder.close().unwrap(),
+            Home::Database { server, name } => {
+                administer(&server, format!("drop database {name} with (force)")).await;
+            }
         }
     }
 }
