@@ -89,3 +89,12 @@ async fn a_server_that_is_away_is_unavailable() {
     let unknown = Store::connect(&config("mysql://x")).await.unwrap_err();
     assert!(matches!(unknown, StoreError::UnknownScheme));
 }
+
+#[tokio::test]
+async fn a_store_is_printed_without_its_password() {
+    let ledger = Ledger::postgres().await;
+    let printed = format!("{:?}", ledger.store);
+    assert!(!printed.contains("password"), "{printed}");
+    assert!(!printed.contains(&ledger.url), "{printed}");
+    ledger.remove().await;
+}
