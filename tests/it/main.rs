@@ -1,0 +1,7 @@
+//! Tests of the whole: the house rules of the source, and the product against real servers.
+//!
+//! `bash tests/run.sh` brings PostgreSQL and RabbitMQ and runs everything.
+#![cfg(test)]
+
+mod services;
+mod support;
