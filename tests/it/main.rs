@@ -3,5 +3,6 @@
 //! `bash tests/run.sh` brings PostgreSQL and RabbitMQ and runs everything.
 #![cfg(test)]
 
+mod architecture;
 mod services;
 mod support;
