@@ -101,9 +101,11 @@ fn the_table_in_the_crate_documentation_is_the_one_held() {
         .unwrap()
         .items
         .iter()
-        .filter_map(|item| match item {
-            syn::Item::Mod(module) => Some(module.ident.to_string()),
-            _ => None,
+        .filter_map(|item| {
+            let syn::Item::Mod(module) = item else {
+                return None;
+            };
+            Some(module.ident.to_string())
         })
         .collect();
     let rooms: BTreeSet<String> = held.into_iter().map(|(room, _)| room).collect();
