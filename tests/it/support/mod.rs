@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod ledger;
 pub(crate) mod rows;
+pub(crate) mod services;
 pub(crate) mod target;
 
 /// Generates a test per engine from `async fn case(ledger: Ledger)` functions.
