@@ -150,25 +150,19 @@ impl IntoResponse for ApiError {
 }
 
 impl From<StoreError> for ApiError {
+    /// Only what a later try may find otherwise is 503; all else is a fault of this program or of
+    /// its surroundings.
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(_) => {
-                let message = "the database is not available: try again";
-                let mut refusal = Self::new(Reason::Unavailable, message);
-                refusal.0.cause = Some(Arc::new(error));
-                refusal
-            }
-            StoreError::InDoubt(_) => {
-                let message = "the database was lost while it stored this: read before you repeat";
-                let mut refusal = Self::new(Reason::Unavailable, message);
-                refusal.0.cause = Some(Arc::new(error));
-                refusal
-            }
-            StoreError::UnknownScheme
-            | StoreError::Driver(_)
-            | StoreError::Inconsistent { .. }
-            | StoreError::Migration(_) => Self::internal(Arc::new(error)),
-        }
+        let message = if matches!(error, StoreError::Unavailable(_)) {
+            "the database is not available: try again"
+        } else if matches!(error, StoreError::InDoubt(_)) {
+            "the database was lost while it stored this: read before you repeat"
+        } else {
+            return Self::internal(Arc::new(error));
+        };
+        let mut refusal = Self::new(Reason::Unavailable, message);
+        refusal.0.cause = Some(Arc::new(error));
+        refusal
     }
 }
 
