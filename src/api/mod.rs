@@ -1,12 +1,12 @@
 //! HTTP under `/v1`: authentication, one file per endpoint, the contract's envelope.
 //!
-//! A request passes [`edge`] first, which gives it an id, fences panics and measures. Its handler
-//! reads top down: who asks ([`call::Call::caller`]), about what, with which body; one call of
-//! `intake` or a read of the store; a view. Handlers return a [`envelope::Reply`] or an
-//! [`error::ApiError`] without a body: the edge writes the envelope, because it knows the
+//! A request passes `edge` first, which gives it an id, fences panics and measures. Its handler
+//! reads top down: who asks (`call::Call::caller`), about what, with which body; one call of
+//! `intake` or a read of the store; a view. Handlers return a `envelope::Reply` or an
+//! `error::ApiError` without a body: the edge writes the envelope, because it knows the
 //! request's id.
 //!
-//! To add an endpoint: a file with its handler and its tests, a line in [`router`].
+//! To add an endpoint: a file with its handler and its tests, a line in `router`.
 
 pub mod auth;
 mod call;
