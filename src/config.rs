@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+mod error;
 mod load;
 
-pub use load::ConfigError;
+pub use error::ConfigError;
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]

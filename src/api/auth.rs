@@ -4,7 +4,11 @@
 //! token too: its id is the beginning of its hash. Either way the ledger holds the SHA-256 of the
 //! whole text, and that is what is compared, in constant time.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write},
+    str::FromStr,
+};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
@@ -161,7 +165,10 @@ fn hash(text: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The token behind a request, if it may do what `scope` says.

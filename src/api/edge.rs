@@ -128,7 +128,6 @@ mod tests {
     use serde_json::{Value, json};
     use tower::ServiceExt;
 
-    #[expect(clippy::panic, reason = "what a handler must not do")]
     async fn panics() -> Response {
         panic!("hunter2")
     }

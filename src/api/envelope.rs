@@ -42,7 +42,7 @@ pub(super) enum Outcome {
     /// It worked.
     Success(Reply),
     /// It did not.
-    Refusal(Box<ApiError>),
+    Refusal(ApiError),
 }
 
 impl IntoResponse for Outcome {

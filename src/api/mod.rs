@@ -1,12 +1,12 @@
 //! HTTP under `/v1`: authentication, one file per endpoint, the contract's envelope.
 //!
-//! A request passes [`edge`] first, which gives it an id, fences panics and measures. Its handler
-//! reads top down: who asks ([`call::Call::caller`]), about what, with which body; one call of
-//! `intake` or a read of the store; a view. Handlers return a [`envelope::Reply`] or an
-//! [`error::ApiError`] without a body: the edge writes the envelope, because it knows the
+//! A request passes `edge` first, which gives it an id, fences panics and measures. Its handler
+//! reads top down: who asks (`call::Call::caller`), about what, with which body; one call of
+//! `intake` or a read of the store; a view. Handlers return a `envelope::Reply` or an
+//! `error::ApiError` without a body: the edge writes the envelope, because it knows the
 //! request's id.
 //!
-//! To add an endpoint: a file with its handler and its tests, a line in [`router`].
+//! To add an endpoint: a file with its handler and its tests, a line in `router`.
 
 pub mod auth;
 mod call;
@@ -16,13 +16,14 @@ mod error;
 mod health;
 mod metrics;
 mod query;
+mod reason;
 mod retries;
 mod runs;
 mod view;
 
-pub use error::Reason;
 pub use health::Readiness;
 pub use metrics::Metrics;
+pub use reason::Reason;
 
 use std::sync::Arc;
 
@@ -52,7 +53,11 @@ pub struct Api {
 
 /// Every route of the API.
 pub fn router(api: Api) -> Router {
-    let routes = Router::new()
+    edge::around(routes(), api.clock.clone()).with_state(api)
+}
+
+fn routes() -> Router<Api> {
+    Router::new()
         .route("/v1/runs", get(runs::list).post(runs::start))
         .route("/v1/runs/import", post(runs::import))
         .route("/v1/runs/{id}", get(runs::get))
@@ -63,8 +68,7 @@ pub fn router(api: Api) -> Router {
         .route("/livez", get(health::livez))
         .route("/healthz", get(health::livez))
         .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::scrape));
-    edge::around(routes, api.clock.clone()).with_state(api)
+        .route("/metrics", get(metrics::scrape))
 }
 
 #[cfg(test)]

@@ -4,6 +4,12 @@ use axum::response::Response;
 
 use crate::domain::{JsonText, Lane, Retry, RetryState, Run, RunStatus, Simulation, Timestamp};
 
+#[test]
+fn the_routes_do_not_contradict_each_other() {
+    // Building panics on a path that is malformed or taken.
+    assert!(super::routes().has_routes());
+}
+
 /// A response's body as text.
 pub(super) async fn body_text(response: Response) -> String {
     let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await;

@@ -1,20 +1,17 @@
 //! Reads the configuration: the file, then the environment over it.
-//!
-//! Errors name the key and where it stands, never its value: it may be a secret.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, io, path::Path};
 
 use figment::{
     Error, Figment, Metadata, Profile, Provider,
-    error::{Actual, Kind},
     providers::{Format, Toml},
     value::{Dict, Map, Value},
 };
 
-use super::Config;
+use super::{
+    Config, ConfigError,
+    error::{explain, invalid, origin, without_source},
+};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "redrive.toml";
@@ -33,49 +30,6 @@ const PORT: &str = "PORT";
 
 /// The variable that `PORT` gives way to.
 const LISTEN: &str = "REDRIVE_SERVER__LISTEN";
-
-const SECTIONS: [&str; 9] = [
-    "server",
-    "database",
-    "broker",
-    "worker",
-    "http",
-    "connectors",
-    "cu",
-    "limits",
-    "log",
-];
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("the configuration file {} can't be read", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is no TOML.
-    #[error("{origin} is not valid TOML: {why}")]
-    Syntax {
-        /// The file.
-        origin: String,
-        /// Where and what, without the text itself.
-        why: String,
-    },
-    /// A key that is not known, or a value that it can't have.
-    #[error("{key} in {origin}: {why}")]
-    Invalid {
-        /// The key with its section, `database.url`.
-        key: String,
-        /// The file or the variable.
-        origin: String,
-        /// What is wrong, without the value.
-        why: String,
-    },
-}
 
 impl Config {
     /// Reads `file`, which must exist, or `redrive.toml` in the working directory if it does, and
@@ -121,10 +75,8 @@ impl Config {
         for layer in variables.iter().filter_map(Layer::of_alias) {
             figment = figment.merge(layer);
         }
-        for (name, value) in &variables {
-            if let Some(layer) = Layer::of_variable(name, value)? {
-                figment = figment.merge(layer);
-            }
+        for layer in variables.iter().filter_map(Layer::of_variable) {
+            figment = figment.merge(layer);
         }
         let mut config: Self = figment.extract().map_err(|e| explain(e, &figment))?;
         config.apply_port(&variables)?;
@@ -217,25 +169,19 @@ impl Layer {
         Some(Self::of_value(name, section, key, value.as_str().into()))
     }
 
-    fn of_variable(name: &str, text: &str) -> Result<Option<Self>, ConfigError> {
-        let Some((section, key)) = split(name) else {
-            return Ok(None);
-        };
-        if !SECTIONS.contains(&section.as_str()) {
-            let why = format!("no such section; there are {}", SECTIONS.join(", "));
-            return Err(invalid(&format!("{section}.{key}"), name, &why));
-        }
+    fn of_variable((name, text): &(String, String)) -> Option<Self> {
+        let (section, key) = split(name)?;
         let is_text = matches!(
             (section.as_str(), key.as_str()),
             ("database" | "broker", "url") | ("connectors", _) | ("log", "filter")
         );
         let value = if is_text {
-            Value::from(text)
+            text.as_str().into()
         } else {
             // Reading a value never fails: what is nothing else is a text.
             text.parse().unwrap_or_else(|never| match never {})
         };
-        Ok(Some(Self::of_value(name, &section, &key, value)))
+        Some(Self::of_value(name, &section, &key, value))
     }
 
     fn of_value(name: &str, section: &str, key: &str, value: Value) -> Self {
@@ -255,80 +201,6 @@ impl Provider for Layer {
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
         Ok(self.values.clone())
-    }
-}
-
-/// A TOML error without the lines that quote the file: they may hold a secret.
-fn without_source(message: &str) -> String {
-    let is_quote = |line: &str| {
-        line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
-            .starts_with('|')
-    };
-    let kept = message
-        .lines()
-        .filter(|line| !is_quote(line) && !line.trim().is_empty());
-    kept.collect::<Vec<_>>().join(": ")
-}
-
-fn explain(error: Error, figment: &Figment) -> ConfigError {
-    let mut path = error.path.clone();
-    let why = match &error.kind {
-        Kind::UnknownField(field, known) => {
-            if path.last() != Some(field) {
-                path.push(field.clone());
-            }
-            format!("no such key; there are {}", known.join(", "))
-        }
-        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            format!("expected {expected}, found {}", kind_of(actual))
-        }
-        Kind::Message(message) => message.clone(),
-        Kind::UnknownVariant(_, known) => format!("expected one of {}", known.join(", ")),
-        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => "the number is out of range".into(),
-        Kind::InvalidLength(_, expected) => format!("expected {expected}"),
-        Kind::MissingField(_)
-        | Kind::DuplicateField(_)
-        | Kind::Unsupported(_)
-        | Kind::UnsupportedKey(..) => "this can't be its value".into(),
-    };
-    let key = path.join(".");
-    let origin = match error.metadata {
-        Some(metadata) => metadata.name.into_owned(),
-        None => origin(figment, &key),
-    };
-    ConfigError::Invalid { key, origin, why }
-}
-
-fn kind_of(actual: &Actual) -> &'static str {
-    match actual {
-        Actual::Bool(_) => "a boolean",
-        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
-        Actual::Char(_) | Actual::Str(_) | Actual::Bytes(_) => "a text",
-        Actual::Seq => "a list",
-        Actual::Map => "a table",
-        Actual::Unit
-        | Actual::Option
-        | Actual::NewtypeStruct
-        | Actual::Enum
-        | Actual::UnitVariant
-        | Actual::NewtypeVariant
-        | Actual::TupleVariant
-        | Actual::StructVariant
-        | Actual::Other(_) => "something else",
-    }
-}
-
-/// Where a key stands.
-fn origin(figment: &Figment, key: &str) -> String {
-    let metadata = figment.find_metadata(key);
-    metadata.map_or_else(|| "the configuration".into(), |m| m.name.to_string())
-}
-
-fn invalid(key: &str, origin: &str, why: &str) -> ConfigError {
-    ConfigError::Invalid {
-        key: key.to_owned(),
-        origin: origin.to_owned(),
-        why: why.to_owned(),
     }
 }
 
@@ -436,7 +308,7 @@ mod tests {
         let expected = "worker.slot in REDRIVE_WORKER__SLOT: no such key";
         assert!(variable.starts_with(expected), "{variable}");
         let section = refusal("", &[("REDRIVE_WORKERS__SLOTS", "1")]);
-        let expected = "workers.slots in REDRIVE_WORKERS__SLOTS: no such section";
+        let expected = "workers in REDRIVE_WORKERS__SLOTS: no such key";
         assert!(section.starts_with(expected), "{section}");
     }
 
