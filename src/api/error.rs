@@ -124,6 +124,7 @@ impl From<RefusalReason> for Reason {
             RefusalReason::RetryInProgress => Self::RetryInProgress,
             RefusalReason::AlreadyRetried => Self::AlreadyRetried,
             RefusalReason::MissingState => Self::MissingState,
+            RefusalReason::ConfirmationRequired => Self::ConfirmationRequired,
         }
     }
 }
@@ -272,6 +273,8 @@ impl From<StoreError> for ApiError {
             StoreError::UnknownScheme
             | StoreError::Driver(_)
             | StoreError::Inconsistent { .. }
+            | StoreError::LockFile { .. }
+            | StoreError::Locked { .. }
             | StoreError::Migration(_) => Self::internal(Arc::new(error)),
         }
     }
@@ -289,7 +292,8 @@ impl From<Refusal> for ApiError {
             RefusalReason::RunStillActive
             | RefusalReason::RunNotRetryable
             | RefusalReason::RetryInProgress
-            | RefusalReason::MissingState => error,
+            | RefusalReason::MissingState
+            | RefusalReason::ConfirmationRequired => error,
         }
     }
 }

@@ -67,6 +67,12 @@ impl Store {
         }
         Err(StoreError::UnknownScheme)
     }
+
+    /// How many migrations this version has; both engines have the same ones.
+    #[must_use]
+    pub fn migrations() -> usize {
+        sqlite::migrations()
+    }
 }
 
 /// A time from now on; the same one if that is beyond what can be told.

@@ -33,6 +33,11 @@ use transaction::SqliteTransaction;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations/sqlite");
 
+/// How many migrations this version has.
+pub(super) fn migrations() -> usize {
+    MIGRATOR.iter().count()
+}
+
 const IMMEDIATE: &str = "begin immediate";
 const PING: &str = "select 1";
 const HAS_MIGRATIONS_TABLE: &str = "
