@@ -79,15 +79,16 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let unavailable = match &error {
+        let unavailable = matches!(
+            error,
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            sqlx::Error::Database(e) => is_connection_loss(e.as_ref()) || is_overload(e.as_ref()),
-            _ => false,
-        };
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+        ) || error
+            .as_database_error()
+            .is_some_and(|e| is_connection_loss(e) || is_overload(e));
         if unavailable {
             Self::Unavailable(error)
         } else {

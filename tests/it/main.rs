@@ -1,6 +1,12 @@
-//! Tests of the whole, in one binary.
+//! Tests of the whole: the house rules of the source, and the product against real servers.
+//!
+//! `bash tests/run.sh` brings PostgreSQL and RabbitMQ and runs everything.
 #![cfg(test)]
 
+mod architecture;
+mod effects;
+mod resume;
+mod services;
 mod store_contract;
 mod store_pool;
 mod store_sql;

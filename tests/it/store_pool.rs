@@ -80,9 +80,21 @@ async fn one_process_serves_from_a_file() {
 
 #[tokio::test]
 async fn a_server_that_is_away_is_unavailable() {
-    let nobody = config("postgres://nobody@127.0.0.1:1/none");
+    let nobody = redrive::config::DatabaseConfig {
+        acquire_timeout_ms: 200,
+        ..config("postgres://nobody@127.0.0.1:1/none")
+    };
     let refused = Store::connect(&nobody).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
     let unknown = Store::connect(&config("mysql://x")).await.unwrap_err();
     assert!(matches!(unknown, StoreError::UnknownScheme));
+}
+
+#[tokio::test]
+async fn a_store_is_printed_without_its_password() {
+    let ledger = Ledger::postgres().await;
+    let printed = format!("{:?}", ledger.store);
+    assert!(!printed.contains("password"), "{printed}");
+    assert!(!printed.contains(&ledger.url), "{printed}");
+    ledger.remove().await;
 }

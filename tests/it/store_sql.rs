@@ -171,7 +171,7 @@ fn a_query_without_a_constant_is_noticed() {
     let found =
         scan(r#"fn f() { sqlx::query("select 1"); query_as::<_, X>(SQL); query_scalar(text); }"#);
     assert_eq!(found.calls, [None, Some("SQL".into()), None]);
-    let found = scan(r##"const A: &str = r#"select "a""#; const B: u32 = 1;"##);
+    let found = scan("const A: &str = r#\"select \"a\"\"#; const B: u32 = 1;");
     assert_eq!(found.texts["A"], r#"select "a""#);
     assert_eq!(found.texts.len(), 1);
 }

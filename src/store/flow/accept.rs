@@ -127,7 +127,7 @@ async fn source_with_locked_root<T: Statements + Send>(
     };
     let root: Option<LockedRun> = tx.lock_run(&root_run_id).await?;
     if root.is_none() {
-        return Err(missing("runs", root_run_id));
+        return Err(missing("runs", &root_run_id));
     }
     tx.run(organization, id).await
 }

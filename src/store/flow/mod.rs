@@ -67,7 +67,7 @@ fn advance(retry: &mut Retry, event: RetryEvent, now: Timestamp) -> Result<(), S
 }
 
 /// A row that must be there is not.
-fn missing(table: &'static str, row: impl ToString) -> StoreError {
+fn missing(table: &'static str, row: &impl ToString) -> StoreError {
     StoreError::Inconsistent {
         table,
         column: "id",

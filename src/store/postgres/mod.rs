@@ -18,7 +18,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Secret};
 
 use super::{StoreError, statements::Engine};
 use transaction::PostgresTransaction;
@@ -39,7 +39,8 @@ pub struct PostgresStore {
     pool: PgPool,
     /// Leases are renewed even when the pool is exhausted.
     lease_pool: PgPool,
-    options: PgConnectOptions,
+    /// What migrations connect with; it may hold a password, and so is never printed.
+    url: Secret,
 }
 
 impl PostgresStore {
@@ -48,10 +49,7 @@ impl PostgresStore {
     /// # Errors
     /// The server can't be reached.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(config.url.expose())?
-            .application_name("redrive")
-            .options([("client_min_messages", "error")]);
-        let bounded = options.clone().options([
+        let bounded = connect_options(&config.url)?.options([
             ("idle_in_transaction_session_timeout", "30s"),
             ("statement_timeout", "10s"),
             ("lock_timeout", "5s"),
@@ -64,13 +62,13 @@ impl PostgresStore {
         Ok(Self {
             pool,
             lease_pool,
-            options,
+            url: config.url.clone(),
         })
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         // A connection of its own: waiting for another process's migration has no time limit.
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let mut connection = PgConnection::connect_with(&connect_options(&self.url)?).await?;
         MIGRATOR
             .run(&mut connection)
             .await
@@ -109,6 +107,12 @@ impl Engine for PostgresStore {
     async fn begin(&self) -> Result<PostgresTransaction, StoreError> {
         Ok(PostgresTransaction(self.pool.begin().await?))
     }
+}
+
+fn connect_options(url: &Secret) -> Result<PgConnectOptions, StoreError> {
+    Ok(PgConnectOptions::from_str(url.expose())?
+        .application_name("redrive")
+        .options([("client_min_messages", "error")]))
 }
 
 fn pool_options(connections: u32, acquire_timeout: Duration) -> PgPoolOptions {

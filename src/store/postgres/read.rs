@@ -3,8 +3,8 @@
 use sqlx::PgExecutor;
 
 use crate::domain::{
-    DefinitionHash, JsonText, NodePath, NodeRecord, OrganizationId, Retry, RetryId, Run, RunId,
-    VariableWrite,
+    DefinitionHash, JsonText, NodePath, NodeRecord, OrganizationId, Retry, RetryId, RetryState,
+    Run, RunId, RunStatus, VariableWrite,
 };
 
 use super::{
@@ -124,7 +124,7 @@ impl PostgresStore {
     ) -> Result<Vec<Run>, StoreError> {
         let rows: Vec<RunRow> = sqlx::query_as(RUNS)
             .bind(organization.as_str())
-            .bind(filter.status.map(|status| status.as_str()))
+            .bind(filter.status.map(RunStatus::as_str))
             .bind(i64::from(filter.limit))
             .bind(i64::try_from(filter.offset).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
@@ -197,7 +197,7 @@ impl PostgresStore {
     ) -> Result<Vec<Retry>, StoreError> {
         let rows: Vec<RetryRow> = sqlx::query_as(RETRIES)
             .bind(organization.as_str())
-            .bind(filter.state.map(|state| state.as_str()))
+            .bind(filter.state.map(RetryState::as_str))
             .bind(filter.source_run_id.as_ref().map(RunId::as_str))
             .bind(i64::from(filter.limit))
             .bind(i64::try_from(filter.offset).unwrap_or(i64::MAX))

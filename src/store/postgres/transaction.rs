@@ -4,7 +4,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::domain::{
     JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId, Run, RunId, Timestamp,
-    VariableWrite,
+    VariableWrite, WaitingFor,
 };
 
 use super::{
@@ -143,7 +143,7 @@ impl Statements for PostgresTransaction {
         sqlx::query(UPDATE_RUN)
             .bind(run.id.as_str())
             .bind(run.status.as_str())
-            .bind(run.waiting_for.map(|waiting| waiting.as_str()))
+            .bind(run.waiting_for.map(WaitingFor::as_str))
             .bind(run.created)
             .bind(run.summary.as_deref())
             .bind(run.total_cu.as_str())
@@ -171,7 +171,7 @@ impl Statements for PostgresTransaction {
             .bind(run.root_run_id.as_str())
             .bind(run.source_run_id.as_ref().map(RunId::as_str))
             .bind(run.status.as_str())
-            .bind(run.waiting_for.map(|waiting| waiting.as_str()))
+            .bind(run.waiting_for.map(WaitingFor::as_str))
             .bind(run.created)
             .bind(run.definition_hash.as_ref().map(AsRef::as_ref))
             .bind(run.trigger_node_id.as_ref().map(AsRef::as_ref))

@@ -24,7 +24,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn unreadable(self, column: &'static str, why: impl ToString) -> StoreError {
+    fn unreadable(self, column: &'static str, why: &impl ToString) -> StoreError {
         StoreError::Inconsistent {
             table: self.table,
             column,
@@ -38,7 +38,8 @@ impl Place<'_> {
         column: &'static str,
         text: &str,
     ) -> Result<T, StoreError> {
-        text.parse().map_err(|e: T::Err| self.unreadable(column, e))
+        text.parse()
+            .map_err(|e: T::Err| self.unreadable(column, &e))
     }
 
     fn optional_id<T: FromStr<Err: ToString>>(
@@ -55,7 +56,7 @@ impl Place<'_> {
         word: &str,
         parse: fn(&str) -> Option<T>,
     ) -> Result<T, StoreError> {
-        parse(word).ok_or_else(|| self.unreadable(column, format!("unknown word {word:?}")))
+        parse(word).ok_or_else(|| self.unreadable(column, &format!("unknown word {word:?}")))
     }
 
     fn json<T: serde::de::DeserializeOwned>(
@@ -63,7 +64,7 @@ impl Place<'_> {
         column: &'static str,
         text: &str,
     ) -> Result<T, StoreError> {
-        serde_json::from_str(text).map_err(|e| self.unreadable(column, e))
+        serde_json::from_str(text).map_err(|e| self.unreadable(column, &e))
     }
 }
 

@@ -98,10 +98,10 @@ pub(in crate::store) fn history(
         row: &record.path.to_string(),
     };
     let attempts = serde_json::to_string(&record.attempts)
-        .map_err(|error| place.unreadable("attempts", error))?;
+        .map_err(|error| place.unreadable("attempts", &error))?;
     let effect = record.effect.as_ref().map(serde_json::to_string);
     let effect = effect
         .transpose()
-        .map_err(|error| place.unreadable("effect", error))?;
+        .map_err(|error| place.unreadable("effect", &error))?;
     Ok((attempts, effect))
 }

@@ -4,7 +4,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use crate::domain::{
     JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId, Run, RunId, Timestamp,
-    VariableWrite,
+    VariableWrite, WaitingFor,
 };
 
 use super::{
@@ -136,7 +136,7 @@ impl Statements for SqliteTransaction {
         sqlx::query(UPDATE_RUN)
             .bind(run.id.as_str())
             .bind(run.status.as_str())
-            .bind(run.waiting_for.map(|waiting| waiting.as_str()))
+            .bind(run.waiting_for.map(WaitingFor::as_str))
             .bind(run.created)
             .bind(run.summary.as_deref())
             .bind(run.total_cu.as_str())
@@ -164,7 +164,7 @@ impl Statements for SqliteTransaction {
             .bind(run.root_run_id.as_str())
             .bind(run.source_run_id.as_ref().map(RunId::as_str))
             .bind(run.status.as_str())
-            .bind(run.waiting_for.map(|waiting| waiting.as_str()))
+            .bind(run.waiting_for.map(WaitingFor::as_str))
             .bind(run.created)
             .bind(run.definition_hash.as_ref().map(AsRef::as_ref))
             .bind(run.trigger_node_id.as_ref().map(AsRef::as_ref))

@@ -87,6 +87,25 @@ pub(super) async fn promise_2_one_retry_one_new_run(ledger: &Ledger) {
     assert_eq!(ledger.count("select count(*) from outbox").await, 1);
 }
 
+pub(super) async fn promise_2_the_schema_itself_keeps_one_line(ledger: &Ledger) {
+    failed_chain(&ledger.store, &["run_a", "run_b", "run_c"]).await;
+    for forbidden in [
+        "update retries set live = true",
+        "update retries set source_run_id = 'run_a', ordinal = 1",
+        "update retries set run_id = 'run_c'",
+        "update retries set state = 'refused'",
+        "update retries set organization_id = 'other'",
+        "update runs set status = 'running', finished_at = null where id = 'run_c'",
+        "update runs set status = 'waiting', finished_at = null where id = 'run_c'",
+        "update runs set lease_owner = 'nobody' where id = 'run_c'",
+        "insert into outbox (run_id, due_at) values ('run_none', '2026-01-01')",
+    ] {
+        let refused = ledger.try_execute(forbidden).await;
+        let error = refused.expect_err(forbidden);
+        assert!(error.as_database_error().is_some(), "{error}");
+    }
+}
+
 pub(super) async fn what_is_not_retryable_is_refused(ledger: &Ledger) {
     let store = &ledger.store;
     start(store, "run_live").await;

@@ -44,6 +44,7 @@ contract! {
         migrations_may_run_any_number_of_times,
         promise_1_an_accepted_retry_is_reserved_and_due,
         promise_2_one_retry_one_new_run,
+        promise_2_the_schema_itself_keeps_one_line,
         what_is_not_retryable_is_refused,
         a_second_retry_names_the_head_of_the_chain,
         a_chain_has_one_live_retry,

@@ -77,16 +77,21 @@ impl Ledger {
     }
 
     /// Runs a statement behind the store's back.
-    pub(crate) async fn execute(&self, sql: &str) -> u64 {
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.try_execute(sql).await.unwrap();
+    }
+
+    /// Runs a statement that the schema may refuse.
+    pub(crate) async fn try_execute(&self, sql: &str) -> Result<u64, sqlx::Error> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match self.home {
             Home::Folder(_) => {
                 let mut db = SqliteConnection::connect(&self.url).await.unwrap();
-                db.execute(sql).await.unwrap().rows_affected()
+                Ok(db.execute(sql).await?.rows_affected())
             }
             Home::Database { .. } => {
                 let mut db = PgConnection::connect(&self.url).await.unwrap();
-                db.execute(sql).await.unwrap().rows_affected()
+                Ok(db.execute(sql).await?.rows_affected())
             }
         }
     }
@@ -107,11 +112,14 @@ impl Ledger {
         }
     }
 
-    /// Removes what the test left. A test that fails leaves it, for a look.
+    /// Removes what the test left. A test that fails leaves its database, for a look.
     pub(crate) async fn remove(self) {
         drop(self.store);
-        if let Home::Database { server, name } = self.home {
-            administer(&server, format!("drop database {name} with (force)")).await;
+        match self.home {
+            Home::Folder(folder) => folder.close().unwrap(),
+            Home::Database { server, name } => {
+                administer(&server, format!("drop database {name} with (force)")).await;
+            }
         }
     }
 }

@@ -1,4 +1,32 @@
 //! What several tests need.
 
+pub(crate) mod app;
 pub(crate) mod ledger;
 pub(crate) mod rows;
+pub(crate) mod services;
+pub(crate) mod target;
+
+/// Generates a test per engine from `async fn case(ledger: Ledger)` functions.
+macro_rules! on_both_engines {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::support::ledger::Ledger::sqlite().await).await;
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::support::ledger::Ledger::postgres().await).await;
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use on_both_engines;

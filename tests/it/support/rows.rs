@@ -13,7 +13,7 @@ use redrive::{
     },
 };
 
-pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) const DONE: Written = Written::Done {
     cancel_requested: false,
 };
