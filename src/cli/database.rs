@@ -44,7 +44,7 @@ impl ConfigArgs {
 
 /// The configuration: defaults, this file or `redrive.toml`, environment.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, CliError> {
-    Config::load(file).map_err(|e| CliError::Usage(e.to_string()))
+    Config::load(file).map_err(|e| CliError::Usage(format!("{:#}", anyhow::Error::new(e))))
 }
 
 /// Connects to the database, without touching its schema.

@@ -17,7 +17,7 @@ use clap::Args;
 use super::{CliError, client::Client, database, output};
 use crate::{
     api::auth::{self, Scopes},
-    app::{App, Running},
+    app::{App, Running, init_logging},
     config::{Config, Secret},
     domain::{Clock, OrganizationId, SystemClock},
     store::NewToken,
@@ -59,6 +59,7 @@ impl Dev {
             .map_or(self.data.as_path(), |folder| folder.path());
         fs::create_dir_all(data).with_context(|| format!("{} can't be made", data.display()))?;
         let config = configure(self.config.load()?, data, self.port)?;
+        init_logging(&config.log)?;
         let running = App::new(config).start().await?;
         let token = valid_token(&running, data, self.token.as_deref()).await?;
         output::print(&banner(running.address(), data, &token, self.ephemeral))?;
@@ -116,14 +117,13 @@ async fn valid_token(
         keep(&file, kept.as_deref(), &text)?;
         return Ok(text);
     }
-    let name = Some("dev");
+    let (name, scopes) = (Some("dev"), Scopes::all());
     let (token, text) = match chosen {
         Some(text) => {
-            let token = auth::chosen(&organization, name, &Scopes::all(), text, now);
+            let token = auth::chosen(&organization, name, &scopes, text, now);
             (token, text.to_owned())
         }
-        None => auth::mint(&organization, name, &Scopes::all(), now)
-            .context("the system has no random numbers")?,
+        None => auth::mint(&organization, name, &scopes, now).context("no token can be made")?,
     };
     store(running, &token).await?;
     keep(&file, kept.as_deref(), &text)?;

@@ -4,7 +4,7 @@
 //! `NO_COLOR` holds by itself. Each subcommand is one file with its arguments and a `run`; a
 //! [`CliError`] decides the exit code.
 //!
-//! To add a subcommand: a file with a `clap::Args` struct and its `run`, a variant of [`Command`]
+//! To add a subcommand: a file with a `clap::Args` struct and its `run`, a variant of `Command`
 //! (or of the noun it belongs to), and an arm in [`run`].
 
 mod client;

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use clap::{Args, ValueEnum};
 
 use super::{CliError, database, database::ConfigArgs, migrate};
-use crate::{app::App, config::Config};
+use crate::{
+    app::{App, init_logging},
+    config::Config,
+};
 
 /// Arguments of `redrive serve`.
 #[derive(Debug, Args)]
@@ -46,6 +49,7 @@ impl Serve {
         if let Some(listen) = self.listen {
             config.server.listen = listen;
         }
+        init_logging(&config.log)?;
         if self.migrate {
             migrate::migrate(&database::connect(&config).await?).await?;
         }

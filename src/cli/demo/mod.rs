@@ -43,12 +43,11 @@ impl Demo {
     }
 }
 
-/// A server of its own, whatever is configured on this machine; it logs nothing.
+/// A server of its own, whatever is configured on this machine; and no logs.
 fn config(folder: &std::path::Path) -> Result<Config, CliError> {
     let mut config = Config::default();
     config.server.listen.set_port(0);
     config.database.url = Secret::new(dev::sqlite_url(&folder.join("demo.db"))?);
-    config.log.filter = Some("off".to_owned());
     dev::allow_loopback(&mut config)?;
     Ok(config)
 }
@@ -84,8 +83,8 @@ async fn play(running: &Running, shop: &Shop, started: Instant) -> Result<(), Cl
 async fn client(running: &Running, url: &str) -> Result<Client, CliError> {
     let organization: OrganizationId = "org_demo".parse().context("an organization id")?;
     let now = SystemClock.now();
-    let (token, text) = auth::mint(&organization, Some("demo"), &Scopes::of_organization(), now)
-        .context("the system has no random numbers")?;
+    let minted = auth::mint(&organization, Some("demo"), &Scopes::of_organization(), now);
+    let (token, text) = minted.context("no token can be made")?;
     dev::store(running, &token).await?;
     Client::new(url, &text, Duration::from_secs(10))
 }

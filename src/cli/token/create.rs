@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::{
-    api::auth::{self, Scopes},
+    api::auth::{self, Scopes, UnknownScope},
     cli::{CliError, database::ConfigArgs, output},
     domain::{Clock, OrganizationId, SystemClock},
 };
@@ -18,14 +18,9 @@ pub(in crate::cli) struct Create {
     /// A name for people: recorded as `triggeredBy`
     #[arg(long)]
     name: Option<String>,
-    /// What it may do
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_values = ["read", "retry", "write"],
-        value_parser = ["read", "retry", "write", "operator"]
-    )]
-    scopes: Vec<String>,
+    /// What it may do: read, retry, write, operator; separated by commas
+    #[arg(long, default_value = "read,retry,write", value_parser = scopes)]
+    scopes: Scopes,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -33,19 +28,27 @@ pub(in crate::cli) struct Create {
 impl Create {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let store = self.config.open().await?;
-        let scopes: Scopes = self.scopes.join(" ").parse().context("the scopes")?;
         let now = SystemClock.now();
-        let (token, text) = auth::mint(&self.org, self.name.as_deref(), &scopes, now)
-            .context("the system has no random numbers")?;
+        let minted = auth::mint(&self.org, self.name.as_deref(), &self.scopes, now);
+        let (token, text) = minted.context("no token can be made")?;
         store
             .insert_token(&token)
             .await
             .context("the token can't be stored")?;
-        eprintln!("token {} of {} may {}", token.id, self.org, scopes);
+        eprintln!("token {} of {} may {}", token.id, self.org, self.scopes);
         eprintln!(
             "it is shown only this once; revoke it with: redrive token revoke {}",
             token.id
         );
         output::print(&text)
     }
+}
+
+/// At least one scope.
+fn scopes(text: &str) -> Result<Scopes, String> {
+    let scopes: Scopes = text.parse().map_err(|e: UnknownScope| e.to_string())?;
+    if scopes.to_string().is_empty() {
+        return Err("a token without a scope may do nothing".to_owned());
+    }
+    Ok(scopes)
 }
