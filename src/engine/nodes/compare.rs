@@ -22,7 +22,7 @@ use crate::domain::{ErrorClass, NodeError};
 
 /// Values that one node may compare: a list of many items against a long `$in` must not hold up
 /// the process.
-const MAX_STEPS: u32 = 5_000_000;
+const MAX_STEPS: u32 = 1_000_000;
 
 /// Counts compared values.
 #[derive(Debug)]

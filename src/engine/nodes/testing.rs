@@ -117,6 +117,8 @@ pub(super) enum Act {
     Answer(Vec<u8>),
     /// Closes without a word.
     Close,
+    /// Resets the connection.
+    Reset,
     /// Says nothing and keeps the connection open.
     Hang,
 }
@@ -188,6 +190,7 @@ async fn serve(
             let _ = stream.shutdown().await;
         }
         Act::Close => {}
+        Act::Reset => stream.set_zero_linger().unwrap(),
         Act::Hang => {
             let _ = stream.read(&mut [0]).await;
         }
