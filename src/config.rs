@@ -8,6 +8,10 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+mod load;
+
+pub use load::ConfigError;
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]

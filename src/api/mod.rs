@@ -1,1 +1,71 @@
-//! The api room.
+//! HTTP under `/v1`: authentication, one file per endpoint, the contract's envelope.
+//!
+//! A request passes [`edge`] first, which gives it an id, fences panics and measures. Its handler
+//! reads top down: who asks ([`call::Call::caller`]), about what, with which body; one call of
+//! `intake` or a read of the store; a view. Handlers return a [`envelope::Reply`] or an
+//! [`error::ApiError`] without a body: the edge writes the envelope, because it knows the
+//! request's id.
+//!
+//! To add an endpoint: a file with its handler and its tests, a line in [`router`].
+
+pub mod auth;
+mod call;
+mod edge;
+mod envelope;
+mod error;
+mod health;
+mod metrics;
+mod query;
+mod retries;
+mod runs;
+mod view;
+
+pub use error::Reason;
+pub use health::Readiness;
+pub use metrics::Metrics;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+use crate::{config::LimitsConfig, domain::Clock, intake::Intake, store::Store};
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The ledger, to read from.
+    pub store: Store,
+    /// The one way in.
+    pub intake: Intake,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Sizes of request bodies.
+    pub limits: LimitsConfig,
+    /// Whether this process wants requests.
+    pub readiness: Readiness,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+}
+
+/// Every route of the API.
+pub fn router(api: Api) -> Router {
+    let routes = Router::new()
+        .route("/v1/runs", get(runs::list).post(runs::start))
+        .route("/v1/runs/import", post(runs::import))
+        .route("/v1/runs/{id}", get(runs::get))
+        .route("/v1/runs/{id}/retry", post(runs::retry))
+        .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/retries", get(retries::list))
+        .route("/v1/retries/{id}", get(retries::get))
+        .route("/livez", get(health::livez))
+        .route("/healthz", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::scrape));
+    edge::around(routes, api.clock.clone()).with_state(api)
+}
+
+#[cfg(test)]
+mod tests;

@@ -184,6 +184,8 @@ pub enum RefusalReason {
     AlreadyRetried,
     /// The source has no definition or no record of the trigger that fired.
     MissingState,
+    /// A call in doubt must not be repeated without somebody's word.
+    ConfirmationRequired,
 }
 
 impl RefusalReason {
@@ -196,6 +198,7 @@ impl RefusalReason {
             Self::RetryInProgress => "retry_in_progress",
             Self::AlreadyRetried => "already_retried",
             Self::MissingState => "missing_state",
+            Self::ConfirmationRequired => "confirmation_required",
         }
     }
 
@@ -208,6 +211,7 @@ impl RefusalReason {
             "retry_in_progress" => Self::RetryInProgress,
             "already_retried" => Self::AlreadyRetried,
             "missing_state" => Self::MissingState,
+            "confirmation_required" => Self::ConfirmationRequired,
             _ => return None,
         })
     }
@@ -303,12 +307,16 @@ impl Refusal {
         Self::new(RefusalReason::MissingState, message)
     }
 
-    /// The source's definition has a node that this version can't run.
+    /// Calls whose outcome is unknown and that must not be repeated unasked.
     #[must_use]
-    pub fn unreadable(run: &RunId, path: Option<&NodePath>, why: &str) -> Self {
-        let at = path.map(|path| format!(" at {path}")).unwrap_or_default();
-        let message = format!("the state of run {run} can't be read{at}: {why}");
-        Self::new(RefusalReason::MissingState, message)
+    pub fn confirmation_required(run: &RunId, paths: &[NodePath]) -> Self {
+        let paths: Vec<_> = paths.iter().map(NodePath::to_string).collect();
+        let message = format!(
+            "run {run} stopped during calls that must not be repeated unasked ({}): find out what \
+             became of them; this version can't repeat them",
+            paths.join(", ")
+        );
+        Self::new(RefusalReason::ConfirmationRequired, message)
     }
 }
 

@@ -1,9 +1,24 @@
-//! Executes a run node by node, from whatever state it has: a start is a resume from an empty
-//! state.
+//! Executes a run node by node, from whatever state it has: a start is a resume from a state that
+//! holds only the trigger.
+//!
+//! One pass over the nodes in the order of execution: a node that has settled is passed over, one
+//! whose parents have settled runs or is skipped, one behind a delay is held. Before a node with
+//! effects starts, everything before it and its own start mark are durable; its outcome is durable
+//! before anything that follows takes effect. Nodes without effects ride along.
+//!
+//! To add a node kind: implement [`NodeHandler`]; built-in ones are in [`nodes`].
 
+mod call;
+mod drive;
 mod handler;
 pub mod nodes;
+mod prepare;
+mod recorder;
+mod settle;
+mod state;
+mod summary;
 
+pub use drive::{Engine, EngineError, Signals, Stopped};
 pub use handler::{
     HandlerFuture, Handlers, NodeCall, NodeHandler, NodeOutput, RunContext, VariableSet,
 };

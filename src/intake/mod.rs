@@ -1,14 +1,25 @@
 //! Accepts a retry, a start, an import or a cancellation: everything is checked here, then stored
 //! in one transaction that the caller's disconnect can't cancel.
 
-use std::sync::Arc;
+mod body;
+mod import;
+mod planned;
+mod retry;
+mod start;
+
+pub use planned::Planned;
+
+use std::{panic::resume_unwind, sync::Arc};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::{
+    broker::Hints,
     config::LimitsConfig,
-    domain::{Clock, OrganizationId, Refusal, Retry, Run, RunId},
-    store::{Store, StoreError},
+    domain::{Clock, InvalidId, JsonText, OrganizationId, Refusal, Retry, Run, RunId},
+    store::{CancelOutcome, Store, StoreError, StoredDefinition},
+    workflow::{DefinitionError, DefinitionLimits},
 };
 
 /// Who asks.
@@ -22,12 +33,13 @@ pub struct Caller {
     pub traceparent: Option<String>,
 }
 
-/// The one way in.
+/// The one way in. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Intake {
     store: Store,
     clock: Arc<dyn Clock>,
     limits: LimitsConfig,
+    hints: Hints,
 }
 
 /// Why a request is turned down.
@@ -70,14 +82,27 @@ pub enum IntakeError {
     Store(#[from] StoreError),
 }
 
+impl From<Refusal> for IntakeError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<DefinitionError> for IntakeError {
+    fn from(error: DefinitionError) -> Self {
+        Self::InvalidDefinition(error.to_string())
+    }
+}
+
 impl Intake {
     /// An intake on this ledger.
     #[must_use]
-    pub fn new(store: Store, clock: Arc<dyn Clock>, limits: LimitsConfig) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, limits: LimitsConfig, hints: Hints) -> Self {
         Self {
             store,
             clock,
             limits,
+            hints,
         }
     }
 
@@ -91,7 +116,9 @@ impl Intake {
         run: &RunId,
         body: Option<Value>,
     ) -> Result<(Run, Retry), IntakeError> {
-        todo!()
+        let request = retry::Request::read(body)?;
+        let (intake, caller, run) = (self.clone(), caller.clone(), run.clone());
+        uncancelled(async move { intake.accept_retry(&caller, &run, request).await }).await
     }
 
     /// Starts a run: `{definition, payload?, propValues?, runId?}`.
@@ -99,7 +126,8 @@ impl Intake {
     /// # Errors
     /// See [`IntakeError`].
     pub async fn start(&self, caller: &Caller, body: Value) -> Result<Run, IntakeError> {
-        todo!()
+        let (intake, caller) = (self.clone(), caller.clone());
+        uncancelled(async move { intake.accept_start(&caller, body).await }).await
     }
 
     /// Imports an ended run as `GET /v1/runs/{id}` shows it, bare or in its envelope.
@@ -107,7 +135,8 @@ impl Intake {
     /// # Errors
     /// See [`IntakeError`].
     pub async fn import(&self, caller: &Caller, body: Value) -> Result<Run, IntakeError> {
-        todo!()
+        let (intake, caller) = (self.clone(), caller.clone());
+        uncancelled(async move { intake.accept_import(&caller, body).await }).await
     }
 
     /// Asks for the cancellation of a run.
@@ -115,6 +144,55 @@ impl Intake {
     /// # Errors
     /// See [`IntakeError`].
     pub async fn cancel(&self, caller: &Caller, run: &RunId) -> Result<Run, IntakeError> {
-        todo!()
+        let (intake, organization, id) =
+            (self.clone(), caller.organization_id.clone(), run.clone());
+        let outcome = uncancelled(async move {
+            intake
+                .store
+                .request_cancel(&organization, &id, intake.clock.now())
+                .await
+        });
+        match outcome.await? {
+            CancelOutcome::NotFound => Err(IntakeError::RunNotFound(run.to_string())),
+            CancelOutcome::AlreadyEnded(run) => Err(IntakeError::AlreadyEnded {
+                id: run.id,
+                status: run.status.as_str(),
+            }),
+            CancelOutcome::Cancelled(run) => Ok(*run),
+            CancelOutcome::Requested(run) => {
+                self.hints.cancel_requested(&run.id);
+                Ok(*run)
+            }
+        }
     }
+
+    fn definition_limits(&self) -> DefinitionLimits {
+        DefinitionLimits {
+            nodes: self.limits.nodes,
+            payload_bytes: self.limits.payload_bytes,
+            ..DefinitionLimits::default()
+        }
+    }
+}
+
+/// Runs a write to its end even if the caller goes away: a future that is dropped while a
+/// transaction begins can leave the session inside it.
+async fn uncancelled<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is going down, and the caller with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+fn stored(definition: &Value) -> Result<StoredDefinition, IntakeError> {
+    let text = JsonText::of(definition);
+    let hash = format!("{:x}", Sha256::digest(text.as_str()));
+    let hash = hash
+        .parse()
+        .map_err(|e: InvalidId| body::invalid(e.to_string()))?;
+    Ok(StoredDefinition { hash, text })
 }

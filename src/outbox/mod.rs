@@ -1,1 +1,10 @@
-//! The outbox room.
+//! Brings what is due to the broker, and finds what was forgotten.
+//!
+//! Both loops may run in any number of processes at once: rows are leased, and a message that is
+//! sent twice finds its run claimed.
+
+mod relay;
+mod rescuer;
+
+pub use relay::Relay;
+pub use rescuer::Rescuer;

@@ -1,5 +1,11 @@
 //! What can go wrong with the ledger.
 
+use sqlx::{
+    error::{DatabaseError, ErrorKind},
+    postgres::PgDatabaseError,
+    sqlite::SqliteError,
+};
+
 /// Why the ledger did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -30,4 +36,93 @@ pub enum StoreError {
     /// The schema can't be brought up to date.
     #[error("the migrations did not apply")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// The file beside an embedded database can't be opened or locked.
+    #[error("the lock file {path} can't be used")]
+    LockFile {
+        /// Where it is.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process serves from this file.
+    #[error("another process serves from this database: {path} is locked")]
+    Locked {
+        /// The lock file.
+        path: String,
+    },
+}
+
+impl StoreError {
+    /// An error at COMMIT: unless the engine itself said that it rolled back, nobody knows.
+    pub(super) fn at_commit(error: sqlx::Error) -> Self {
+        let answered = error
+            .as_database_error()
+            .is_some_and(|e| !is_connection_loss(e));
+        if answered {
+            return error.into();
+        }
+        Self::InDoubt(error)
+    }
+
+    /// Whether the same transaction may well pass when it is run again: it met another one.
+    pub(super) fn is_conflict(&self) -> bool {
+        let (Self::Unavailable(error) | Self::Driver(error)) = self else {
+            return false;
+        };
+        error.as_database_error().is_some_and(|e| {
+            e.kind() == ErrorKind::UniqueViolation
+                || postgres_code(e).is_some_and(|code| matches!(code, "40001" | "40P01"))
+        })
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let unavailable = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(e) => is_connection_loss(e.as_ref()) || is_overload(e.as_ref()),
+            _ => false,
+        };
+        if unavailable {
+            Self::Unavailable(error)
+        } else {
+            Self::Driver(error)
+        }
+    }
+}
+
+fn postgres_code(error: &dyn DatabaseError) -> Option<&str> {
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .map(PgDatabaseError::code)
+}
+
+/// The server is going down, coming up, or gone.
+fn is_connection_loss(error: &dyn DatabaseError) -> bool {
+    postgres_code(error).is_some_and(|code| {
+        code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+    })
+}
+
+/// Too many connections, no space, a statement or a lock that took too long, a conflict.
+fn is_overload(error: &dyn DatabaseError) -> bool {
+    const BUSY: i64 = 5;
+    const LOCKED: i64 = 6;
+    const FULL: i64 = 13;
+    const CANNOT_OPEN: i64 = 14;
+    if let Some(code) = postgres_code(error) {
+        return code.starts_with("53")
+            || matches!(code, "57014" | "55P03" | "40001" | "40P01" | "58030");
+    }
+    if error.try_downcast_ref::<SqliteError>().is_none() {
+        return false;
+    }
+    // The low byte of an extended result code is the primary one.
+    let code = error.code().and_then(|code| code.parse::<i64>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, BUSY | LOCKED | FULL | CANNOT_OPEN))
 }

@@ -5,21 +5,25 @@
 //! is, with one exception that the error names ([`StoreError::InDoubt`], a COMMIT without answer).
 //! "Not found" and "refused" are data, not errors.
 //!
-//! SQL is written out once per engine, in `postgres/` and `sqlite/`, files of the same names, as
-//! `const` texts that a test finds and prepares by itself. User JSON is bound as text only.
+//! What has to be decided is decided once, in `flow/`, under the lock of a run. SQL is written out
+//! once per engine, in `postgres/` and `sqlite/`, files of the same names, as `const` texts that a
+//! test finds and prepares by itself. User JSON is bound as text only.
 //!
-//! To add a method: its types in `types.rs`, a line in the `ledger!` list below, the SQL in both
-//! engines, a case in the contract suite that runs against both.
+//! To add a method: its types in `types.rs`, a line in the `ledger!` list below (`ask`: one engine
+//! method; `decide`: a flow, with new statements in `statements.rs`), the SQL in both engines, a
+//! case in the contract suite that runs against both.
 
 mod error;
+mod flow;
 mod postgres;
 mod rows;
 mod sqlite;
+mod statements;
 mod types;
 
 pub use error::StoreError;
 pub use postgres::PostgresStore;
-pub use sqlite::SqliteStore;
+pub use sqlite::{ServingLock, SqliteStore};
 pub use types::{
     AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Creation, DueRow, Fence, Finish,
     Finished, ImportOutcome, NewImport, NewRetry, NewStart, NewToken, Parking, Renewed, Rescued,
@@ -27,6 +31,8 @@ pub use types::{
 };
 
 use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use crate::{
     config::DatabaseConfig,
@@ -61,10 +67,35 @@ impl Store {
         }
         Err(StoreError::UnknownScheme)
     }
+
+    /// How many migrations this version has; both engines have the same ones.
+    #[must_use]
+    pub fn migrations() -> usize {
+        sqlite::migrations()
+    }
+}
+
+/// A time from now on; the same one if that is beyond what can be told.
+fn later(from: Timestamp, by: Duration) -> Timestamp {
+    TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| from.checked_add_signed(by))
+        .unwrap_or(from)
+}
+
+/// How often a transaction runs that another one keeps getting in the way of.
+const TRIES: u32 = 3;
+
+macro_rules! call {
+    (decide, $engine:ident, $name:ident, $($arg:ident),*) => { flow::$name($engine $(, $arg)*) };
+    (ask, $engine:ident, $name:ident, $($arg:ident),*) => { $engine.$name($($arg),*) };
 }
 
 macro_rules! ledger {
-    ($( $(#[$doc:meta])* fn $name:ident(&self $(, $arg:ident: $type:ty)*) -> $output:ty; )*) => {
+    ($(
+        $(#[$doc:meta])*
+        $how:ident fn $name:ident(&self $(, $arg:ident: $type:ty)*) -> $output:ty;
+    )*) => {
         impl Store {
             $(
                 $(#[$doc])*
@@ -72,9 +103,16 @@ macro_rules! ledger {
                 /// # Errors
                 /// See [`StoreError`].
                 pub async fn $name(&self $(, $arg: $type)*) -> Result<$output, StoreError> {
-                    match self {
-                        Self::Postgres(store) => store.$name($($arg),*).await,
-                        Self::Sqlite(store) => store.$name($($arg),*).await,
+                    let mut tries = 1;
+                    loop {
+                        let done = match self {
+                            Self::Postgres(engine) => call!($how, engine, $name, $($arg),*).await,
+                            Self::Sqlite(engine) => call!($how, engine, $name, $($arg),*).await,
+                        };
+                        match done {
+                            Err(error) if tries < TRIES && error.is_conflict() => tries += 1,
+                            done => return done,
+                        }
                     }
                 }
             )*
@@ -84,60 +122,60 @@ macro_rules! ledger {
 
 ledger! {
     /// Brings the schema up to this version. Any number of processes may call it at once.
-    fn migrate(&self) -> ();
+    ask fn migrate(&self) -> ();
 
     /// How many migrations of this version the database lacks; all of them when it is empty.
-    fn missing_migrations(&self) -> usize;
+    ask fn missing_migrations(&self) -> usize;
 
     /// Asks the database for a sign of life.
-    fn ping(&self) -> ();
+    ask fn ping(&self) -> ();
 
     /// Stores a new run with its definition, its trigger's record and its outbox row.
-    fn accept_start(&self, start: &NewStart) -> AcceptedStart;
+    decide fn accept_start(&self, start: &NewStart) -> AcceptedStart;
 
     /// Stores an ended run as it comes from elsewhere. If `source_run_id` names a run of the same
     /// organisation, the import counts as a retry of it and joins its chain; else it is its own
     /// root (whatever `root_run_id` says).
-    fn import(&self, import: &NewImport) -> ImportOutcome;
+    decide fn import(&self, import: &NewImport) -> ImportOutcome;
 
     /// Reserves the new run of a retry: header, retry row and outbox row, if the source has ended
     /// in a state that `retry` may follow, its chain has no live retry, and it has none that
     /// counts. The database decides: of any number of simultaneous calls one is accepted. The
     /// header's `root_run_id`, the retry's too, and its `ordinal` are decided here; what is
     /// returned has them.
-    fn accept_retry(&self, retry: &NewRetry) -> Result<(Run, Retry), Refusal>;
+    decide fn accept_retry(&self, retry: &NewRetry) -> Result<(Run, Retry), Refusal>;
 
     /// A run of an organisation.
-    fn run(&self, organization: &OrganizationId, id: &RunId) -> Option<Run>;
+    ask fn run(&self, organization: &OrganizationId, id: &RunId) -> Option<Run>;
 
     /// Runs of an organisation, newest first.
-    fn runs(&self, organization: &OrganizationId, filter: &RunFilter) -> Vec<Run>;
+    ask fn runs(&self, organization: &OrganizationId, filter: &RunFilter) -> Vec<Run>;
 
     /// The text of a definition.
-    fn definition(&self, hash: &DefinitionHash) -> Option<JsonText>;
+    ask fn definition(&self, hash: &DefinitionHash) -> Option<JsonText>;
 
     /// The records of a run's nodes, in the order in which they were first written; with `paths`
     /// only those.
-    fn nodes(&self, run: &RunId, paths: Option<&[NodePath]>) -> Vec<NodeRecord>;
+    ask fn nodes(&self, run: &RunId, paths: Option<&[NodePath]>) -> Vec<NodeRecord>;
 
     /// The logged variable writes of these runs, in order of time.
-    fn variable_writes(&self, runs: &[RunId]) -> Vec<(RunId, VariableWrite)>;
+    ask fn variable_writes(&self, runs: &[RunId]) -> Vec<(RunId, VariableWrite)>;
 
     /// An accepted retry of an organisation.
-    fn retry(&self, organization: &OrganizationId, id: &RetryId) -> Option<Retry>;
+    ask fn retry(&self, organization: &OrganizationId, id: &RetryId) -> Option<Retry>;
 
     /// The accepted retry that this run is the outcome of.
-    fn retry_of_run(&self, run: &RunId) -> Option<Retry>;
+    ask fn retry_of_run(&self, run: &RunId) -> Option<Retry>;
 
     /// Accepted retries of an organisation, newest first.
-    fn retries(&self, organization: &OrganizationId, filter: &RetryFilter) -> Vec<Retry>;
+    ask fn retries(&self, organization: &OrganizationId, filter: &RetryFilter) -> Vec<Retry>;
 
     /// Asks for the cancellation of a run. If no worker holds it (no lease, or an expired one), it
     /// is cancelled at once: status, `finished_at`, `summary`; nodes that are running, waiting or
     /// scheduled become cancelled (a running one with an effect gets error class `in_doubt`, the
     /// others `cancelled`); its outbox row goes; its lease epoch rises; its retry ends (`cancelled`
     /// and uncounted when its run was never created). Else the request is recorded for the holder.
-    fn request_cancel(
+    decide fn request_cancel(
         &self,
         organization: &OrganizationId,
         run: &RunId,
@@ -145,67 +183,68 @@ ledger! {
     ) -> CancelOutcome;
 
     /// Leases up to `limit` due, unsent outbox rows to one relay for `lease`, oldest first.
-    fn lease_due(&self, limit: u32, lease: Duration) -> Vec<DueRow>;
+    ask fn lease_due(&self, limit: u32, lease: Duration) -> Vec<DueRow>;
 
-    /// Records that these rows are with the broker.
-    fn mark_sent(&self, runs: &[RunId]) -> ();
+    /// Records that these rows, leased before, are with the broker. A row that was replaced
+    /// meanwhile (its run was claimed and is due again) stays due.
+    ask fn mark_sent(&self, runs: &[RunId]) -> ();
 
     /// Makes a sent row due again: the delivery found no slot.
-    fn unmark_sent(&self, run: &RunId) -> ();
+    ask fn unmark_sent(&self, run: &RunId) -> ();
 
     /// Takes the lease of a run for `owner`, if it is due and nobody holds it: the epoch rises,
     /// the outbox row goes, a queued retry becomes `claimed`, a created run becomes `running`
     /// (`started_at` is set at the first claim). A lease that had expired counts as lost.
-    fn claim(&self, run: &RunId, owner: &str, ttl: Duration) -> Option<Claim>;
+    decide fn claim(&self, run: &RunId, owner: &str, ttl: Duration) -> Option<Claim>;
 
     /// Gives the claimed retry's run its state: copies the records in `reuse` from the source
     /// (their `origin_run_id` becomes the run that executed them; attempts are not copied), adds
     /// `records`, and makes the run `running` and the retry `created`.
-    fn create(&self, fence: &Fence, creation: &Creation) -> Written;
+    decide fn create(&self, fence: &Fence, creation: &Creation) -> Written;
 
     /// Ends a claimed retry without a run of its own: the retry `refused` and uncounted, its run
     /// `failure` with the refusal as its summary.
-    fn refuse(&self, fence: &Fence, refusal: &Refusal, now: Timestamp) -> Written;
+    decide fn refuse(&self, fence: &Fence, refusal: &Refusal, now: Timestamp) -> Written;
 
     /// Writes what happened to some nodes. Its cost does not grow with the run's state.
-    fn checkpoint(&self, fence: &Fence, checkpoint: &Checkpoint) -> Written;
+    decide fn checkpoint(&self, fence: &Fence, checkpoint: &Checkpoint) -> Written;
 
     /// Writes a checkpoint, gives the lease back and leaves the run `waiting` until it is due; if
     /// a cancellation was asked for meanwhile, it is due at once.
-    fn park(&self, fence: &Fence, parking: &Parking) -> Written;
+    decide fn park(&self, fence: &Fence, parking: &Parking) -> Written;
 
     /// Writes the last checkpoint and ends the run, unless a cancellation was asked for that the
     /// end does not know of.
-    fn finish(&self, fence: &Fence, finish: &Finish) -> Finished;
+    decide fn finish(&self, fence: &Fence, finish: &Finish) -> Finished;
 
     /// Gives a lease back before the run has ended (the worker stops): the run is due at once, and
     /// the lease does not count as lost.
-    fn release(&self, fence: &Fence) -> Written;
+    decide fn release(&self, fence: &Fence) -> Written;
 
     /// Extends the leases that are still held under these fences, on a connection of its own.
-    /// What is missing in the answer is lost.
-    fn renew(&self, fences: &[Fence], ttl: Duration) -> Vec<Renewed>;
+    /// What is missing in the answer is lost; an expired lease is, even if nobody has taken over.
+    ask fn renew(&self, fences: &[Fence], ttl: Duration) -> Vec<Renewed>;
 
     /// Makes due again what was forgotten: runs whose lease has expired or that wait in the queue
     /// without an outbox row, and rows that were sent and not claimed (after 30 s, doubling with
     /// every time they were sent up to 10 min).
-    fn rescue(&self) -> Rescued;
+    ask fn rescue(&self) -> Rescued;
 
     /// Makes every lease expire now, and every sent row due: the only process has just started.
-    fn expire_leases(&self) -> u64;
+    ask fn expire_leases(&self) -> u64;
 
     /// How much work waits, for the metrics.
-    fn backlog(&self) -> Backlog;
+    ask fn backlog(&self) -> Backlog;
 
     /// Stores a token.
-    fn insert_token(&self, token: &NewToken) -> ();
+    ask fn insert_token(&self, token: &NewToken) -> ();
 
     /// A token that is not revoked.
-    fn token(&self, id: &TokenId) -> Option<Token>;
+    ask fn token(&self, id: &TokenId) -> Option<Token>;
 
     /// All tokens, newest first, revoked ones too.
-    fn tokens(&self) -> Vec<Token>;
+    ask fn tokens(&self) -> Vec<Token>;
 
     /// Revokes a token; false if there is none that isn't revoked.
-    fn revoke_token(&self, id: &TokenId, now: Timestamp) -> bool;
+    ask fn revoke_token(&self, id: &TokenId, now: Timestamp) -> bool;
 }

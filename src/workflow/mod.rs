@@ -1,1 +1,36 @@
-//! The workflow room.
+//! What a workflow is: its definition, its graph, its expressions. Pure, no I/O.
+//!
+//! A [`Definition`] is read once from user JSON and then asked: which nodes, in which order, below
+//! which trigger. Expressions stay text in the payloads; [`resolve_payload`] gives a payload its
+//! values when the node runs, from whatever [`Scope`] the caller has.
+//!
+//! To support another node kind or member, take it off the lists in `reserved.rs`; to teach
+//! expressions a new head, add it to [`expression::Head`], its reader in `expression/parse.rs` and
+//! its value in `expression/scope.rs`.
+
+mod ancestors;
+mod definition;
+mod edge;
+mod error;
+pub mod expression;
+mod graph;
+mod legacy;
+mod node;
+mod read;
+mod reserved;
+mod side_effects;
+mod validate;
+mod variables;
+
+pub use definition::{Definition, DefinitionLimits};
+pub use edge::edge_is_live;
+pub use error::DefinitionError;
+pub use expression::{
+    ExpressionError, ExpressionLimits, RecordView, RunScope, Scope, Template, resolve_payload,
+};
+pub use node::{Node, OnError};
+pub use side_effects::{side_effects_by_kind, side_effects_of};
+pub use variables::{Lifetime, VariableDef};
+
+#[cfg(test)]
+mod tests;

@@ -1,154 +1,132 @@
-//! STUB, replaced by the real engine.
-#![allow(missing_docs, clippy::all, clippy::pedantic, unused)]
-use super::*;
+//! The ledger on PostgreSQL: any number of processes.
+//!
+//! Whether a lease has expired is decided by the database's clock. Scans compare with
+//! `statement_timestamp()`, which an index can serve, everything else with `clock_timestamp()`.
+
+mod lease;
+mod outbox;
+mod progress;
+mod read;
+mod tokens;
+mod transaction;
+
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection, Executor, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::config::DatabaseConfig;
+
+use super::{StoreError, statements::Engine};
+use transaction::PostgresTransaction;
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations/postgres");
+
+/// A dropped `begin()` may leave its session inside a transaction that nobody knows of; the next
+/// borrower's writes would be acknowledged and never committed. Nothing goes back to the pool
+/// before this has run.
+const LEAVE_ANY_TRANSACTION: &str = "rollback";
+const PING: &str = "select 1::bigint";
+const HAS_MIGRATIONS_TABLE: &str = "select to_regclass('_sqlx_migrations') is not null";
+const APPLIED_MIGRATIONS: &str = "select version from _sqlx_migrations where success";
+
+/// A PostgreSQL database. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct PostgresStore;
+pub struct PostgresStore {
+    pool: PgPool,
+    /// Leases are renewed even when the pool is exhausted.
+    lease_pool: PgPool,
+    options: PgConnectOptions,
+}
+
 impl PostgresStore {
-    pub async fn connect(_c: &DatabaseConfig) -> Result<Self, StoreError> {
-        todo!()
+    /// Connects, without touching the schema.
+    ///
+    /// # Errors
+    /// The server can't be reached.
+    pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(config.url.expose())?
+            .application_name("redrive")
+            .options([("client_min_messages", "error")]);
+        let bounded = options.clone().options([
+            ("idle_in_transaction_session_timeout", "30s"),
+            ("statement_timeout", "10s"),
+            ("lock_timeout", "5s"),
+        ]);
+        let acquire_timeout = Duration::from_millis(config.acquire_timeout_ms);
+        let pool = pool_options(config.max_connections, acquire_timeout)
+            .connect_with(bounded.clone())
+            .await?;
+        let lease_pool = pool_options(2, acquire_timeout).connect_lazy_with(bounded);
+        Ok(Self {
+            pool,
+            lease_pool,
+            options,
+        })
     }
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        todo!()
+
+    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
+        // A connection of its own: waiting for another process's migration has no time limit.
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        MIGRATOR
+            .run(&mut connection)
+            .await
+            .map_err(StoreError::Migration)?;
+        connection.close().await?;
+        Ok(())
     }
-    pub async fn missing_migrations(&self) -> Result<usize, StoreError> {
-        todo!()
+
+    pub(super) async fn missing_migrations(&self) -> Result<usize, StoreError> {
+        let exists: bool = sqlx::query_scalar(HAS_MIGRATIONS_TABLE)
+            .fetch_one(&self.pool)
+            .await?;
+        let applied: BTreeSet<i64> = if exists {
+            let versions: Vec<i64> = sqlx::query_scalar(APPLIED_MIGRATIONS)
+                .fetch_all(&self.pool)
+                .await?;
+            versions.into_iter().collect()
+        } else {
+            BTreeSet::new()
+        };
+        Ok(MIGRATOR
+            .iter()
+            .filter(|migration| !applied.contains(&migration.version))
+            .count())
     }
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let _: i64 = sqlx::query_scalar(PING).fetch_one(&self.pool).await?;
+        Ok(())
     }
-    pub async fn accept_start(&self, start: &NewStart) -> Result<AcceptedStart, StoreError> {
-        todo!()
+}
+
+impl Engine for PostgresStore {
+    type Transaction = PostgresTransaction;
+
+    async fn begin(&self) -> Result<PostgresTransaction, StoreError> {
+        Ok(PostgresTransaction(self.pool.begin().await?))
     }
-    pub async fn import(&self, import: &NewImport) -> Result<ImportOutcome, StoreError> {
-        todo!()
-    }
-    pub async fn accept_retry(
-        &self,
-        retry: &NewRetry,
-    ) -> Result<Result<(Run, Retry), Refusal>, StoreError> {
-        todo!()
-    }
-    pub async fn run(
-        &self,
-        organization: &OrganizationId,
-        id: &RunId,
-    ) -> Result<Option<Run>, StoreError> {
-        todo!()
-    }
-    pub async fn runs(
-        &self,
-        organization: &OrganizationId,
-        filter: &RunFilter,
-    ) -> Result<Vec<Run>, StoreError> {
-        todo!()
-    }
-    pub async fn definition(&self, hash: &DefinitionHash) -> Result<Option<JsonText>, StoreError> {
-        todo!()
-    }
-    pub async fn nodes(
-        &self,
-        run: &RunId,
-        paths: Option<&[NodePath]>,
-    ) -> Result<Vec<NodeRecord>, StoreError> {
-        todo!()
-    }
-    pub async fn variable_writes(
-        &self,
-        runs: &[RunId],
-    ) -> Result<Vec<(RunId, VariableWrite)>, StoreError> {
-        todo!()
-    }
-    pub async fn retry(
-        &self,
-        organization: &OrganizationId,
-        id: &RetryId,
-    ) -> Result<Option<Retry>, StoreError> {
-        todo!()
-    }
-    pub async fn retry_of_run(&self, run: &RunId) -> Result<Option<Retry>, StoreError> {
-        todo!()
-    }
-    pub async fn retries(
-        &self,
-        organization: &OrganizationId,
-        filter: &RetryFilter,
-    ) -> Result<Vec<Retry>, StoreError> {
-        todo!()
-    }
-    pub async fn request_cancel(
-        &self,
-        organization: &OrganizationId,
-        run: &RunId,
-        now: Timestamp,
-    ) -> Result<CancelOutcome, StoreError> {
-        todo!()
-    }
-    pub async fn lease_due(&self, limit: u32, lease: Duration) -> Result<Vec<DueRow>, StoreError> {
-        todo!()
-    }
-    pub async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn unmark_sent(&self, run: &RunId) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn claim(
-        &self,
-        run: &RunId,
-        owner: &str,
-        ttl: Duration,
-    ) -> Result<Option<Claim>, StoreError> {
-        todo!()
-    }
-    pub async fn create(&self, fence: &Fence, creation: &Creation) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn refuse(
-        &self,
-        fence: &Fence,
-        refusal: &Refusal,
-        now: Timestamp,
-    ) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn checkpoint(
-        &self,
-        fence: &Fence,
-        checkpoint: &Checkpoint,
-    ) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn park(&self, fence: &Fence, parking: &Parking) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn finish(&self, fence: &Fence, finish: &Finish) -> Result<Finished, StoreError> {
-        todo!()
-    }
-    pub async fn release(&self, fence: &Fence) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn renew(&self, fences: &[Fence], ttl: Duration) -> Result<Vec<Renewed>, StoreError> {
-        todo!()
-    }
-    pub async fn rescue(&self) -> Result<Rescued, StoreError> {
-        todo!()
-    }
-    pub async fn expire_leases(&self) -> Result<u64, StoreError> {
-        todo!()
-    }
-    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
-        todo!()
-    }
-    pub async fn insert_token(&self, token: &NewToken) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn token(&self, id: &TokenId) -> Result<Option<Token>, StoreError> {
-        todo!()
-    }
-    pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        todo!()
-    }
-    pub async fn revoke_token(&self, id: &TokenId, now: Timestamp) -> Result<bool, StoreError> {
-        todo!()
-    }
+}
+
+fn pool_options(connections: u32, acquire_timeout: Duration) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections.max(1))
+        .acquire_timeout(acquire_timeout)
+        .test_before_acquire(true)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection
+                    .execute(sqlx::raw_sql(LEAVE_ANY_TRANSACTION))
+                    .await?;
+                Ok(true)
+            })
+        })
+}
+
+/// A duration as the databases count it.
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,154 +1,146 @@
-//! STUB, replaced by the real engine.
-#![allow(missing_docs, clippy::all, clippy::pedantic, unused)]
-use super::*;
+//! The ledger in a `SQLite` file: one serving process, nothing to install.
+//!
+//! All writes go over one connection, each transaction `begin immediate`: an upgrade from reading
+//! to writing would fail at once when another process has written, whatever the busy time-out.
+
+mod lease;
+mod lock;
+mod outbox;
+mod progress;
+mod read;
+mod time;
+mod tokens;
+mod transaction;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::config::DatabaseConfig;
+
+use super::{StoreError, statements::Engine};
+pub use lock::ServingLock;
+use transaction::SqliteTransaction;
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations/sqlite");
+
+/// How many migrations this version has.
+pub(super) fn migrations() -> usize {
+    MIGRATOR.iter().count()
+}
+
+const IMMEDIATE: &str = "begin immediate";
+const PING: &str = "select 1";
+const HAS_MIGRATIONS_TABLE: &str = "
+    select exists (select 1 from sqlite_master where name = '_sqlx_migrations')";
+const APPLIED_MIGRATIONS: &str = "select version from _sqlx_migrations where success";
+
+const READERS: u32 = 4;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A `SQLite` file. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct SqliteStore;
+pub struct SqliteStore {
+    writer: SqlitePool,
+    reader: SqlitePool,
+    path: PathBuf,
+}
+
 impl SqliteStore {
-    pub async fn connect(_c: &DatabaseConfig) -> Result<Self, StoreError> {
-        todo!()
+    /// Opens the file, and creates it and its folder if need be, without touching the schema.
+    ///
+    /// # Errors
+    /// The file can't be opened.
+    pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str(config.url.expose())?
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+            .synchronous(SqliteSynchronous::Full);
+        let path = options.get_filename().to_path_buf();
+        create_folder(&path).await?;
+        let acquire_timeout = Duration::from_millis(config.acquire_timeout_ms);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(acquire_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(
+                options
+                    .clone()
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal),
+            )
+            .await?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(acquire_timeout)
+            .connect_lazy_with(options.read_only(true));
+        Ok(Self {
+            writer,
+            reader,
+            path,
+        })
     }
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        todo!()
+
+    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
+        // One transaction around all of it, so that several processes take turns.
+        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        MIGRATOR
+            .run(&mut *tx)
+            .await
+            .map_err(StoreError::Migration)?;
+        tx.commit().await.map_err(StoreError::at_commit)
     }
-    pub async fn missing_migrations(&self) -> Result<usize, StoreError> {
-        todo!()
+
+    pub(super) async fn missing_migrations(&self) -> Result<usize, StoreError> {
+        let exists: bool = sqlx::query_scalar(HAS_MIGRATIONS_TABLE)
+            .fetch_one(&self.reader)
+            .await?;
+        let applied: BTreeSet<i64> = if exists {
+            let versions: Vec<i64> = sqlx::query_scalar(APPLIED_MIGRATIONS)
+                .fetch_all(&self.reader)
+                .await?;
+            versions.into_iter().collect()
+        } else {
+            BTreeSet::new()
+        };
+        Ok(MIGRATOR
+            .iter()
+            .filter(|migration| !applied.contains(&migration.version))
+            .count())
     }
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let _: i64 = sqlx::query_scalar(PING).fetch_one(&self.reader).await?;
+        Ok(())
     }
-    pub async fn accept_start(&self, start: &NewStart) -> Result<AcceptedStart, StoreError> {
-        todo!()
+}
+
+impl Engine for SqliteStore {
+    type Transaction = SqliteTransaction;
+
+    async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
+        Ok(SqliteTransaction(self.writer.begin_with(IMMEDIATE).await?))
     }
-    pub async fn import(&self, import: &NewImport) -> Result<ImportOutcome, StoreError> {
-        todo!()
-    }
-    pub async fn accept_retry(
-        &self,
-        retry: &NewRetry,
-    ) -> Result<Result<(Run, Retry), Refusal>, StoreError> {
-        todo!()
-    }
-    pub async fn run(
-        &self,
-        organization: &OrganizationId,
-        id: &RunId,
-    ) -> Result<Option<Run>, StoreError> {
-        todo!()
-    }
-    pub async fn runs(
-        &self,
-        organization: &OrganizationId,
-        filter: &RunFilter,
-    ) -> Result<Vec<Run>, StoreError> {
-        todo!()
-    }
-    pub async fn definition(&self, hash: &DefinitionHash) -> Result<Option<JsonText>, StoreError> {
-        todo!()
-    }
-    pub async fn nodes(
-        &self,
-        run: &RunId,
-        paths: Option<&[NodePath]>,
-    ) -> Result<Vec<NodeRecord>, StoreError> {
-        todo!()
-    }
-    pub async fn variable_writes(
-        &self,
-        runs: &[RunId],
-    ) -> Result<Vec<(RunId, VariableWrite)>, StoreError> {
-        todo!()
-    }
-    pub async fn retry(
-        &self,
-        organization: &OrganizationId,
-        id: &RetryId,
-    ) -> Result<Option<Retry>, StoreError> {
-        todo!()
-    }
-    pub async fn retry_of_run(&self, run: &RunId) -> Result<Option<Retry>, StoreError> {
-        todo!()
-    }
-    pub async fn retries(
-        &self,
-        organization: &OrganizationId,
-        filter: &RetryFilter,
-    ) -> Result<Vec<Retry>, StoreError> {
-        todo!()
-    }
-    pub async fn request_cancel(
-        &self,
-        organization: &OrganizationId,
-        run: &RunId,
-        now: Timestamp,
-    ) -> Result<CancelOutcome, StoreError> {
-        todo!()
-    }
-    pub async fn lease_due(&self, limit: u32, lease: Duration) -> Result<Vec<DueRow>, StoreError> {
-        todo!()
-    }
-    pub async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn unmark_sent(&self, run: &RunId) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn claim(
-        &self,
-        run: &RunId,
-        owner: &str,
-        ttl: Duration,
-    ) -> Result<Option<Claim>, StoreError> {
-        todo!()
-    }
-    pub async fn create(&self, fence: &Fence, creation: &Creation) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn refuse(
-        &self,
-        fence: &Fence,
-        refusal: &Refusal,
-        now: Timestamp,
-    ) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn checkpoint(
-        &self,
-        fence: &Fence,
-        checkpoint: &Checkpoint,
-    ) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn park(&self, fence: &Fence, parking: &Parking) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn finish(&self, fence: &Fence, finish: &Finish) -> Result<Finished, StoreError> {
-        todo!()
-    }
-    pub async fn release(&self, fence: &Fence) -> Result<Written, StoreError> {
-        todo!()
-    }
-    pub async fn renew(&self, fences: &[Fence], ttl: Duration) -> Result<Vec<Renewed>, StoreError> {
-        todo!()
-    }
-    pub async fn rescue(&self) -> Result<Rescued, StoreError> {
-        todo!()
-    }
-    pub async fn expire_leases(&self) -> Result<u64, StoreError> {
-        todo!()
-    }
-    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
-        todo!()
-    }
-    pub async fn insert_token(&self, token: &NewToken) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn token(&self, id: &TokenId) -> Result<Option<Token>, StoreError> {
-        todo!()
-    }
-    pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        todo!()
-    }
-    pub async fn revoke_token(&self, id: &TokenId, now: Timestamp) -> Result<bool, StoreError> {
-        todo!()
-    }
+}
+
+async fn create_folder(file: &Path) -> Result<(), StoreError> {
+    let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    tokio::fs::create_dir_all(folder)
+        .await
+        .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))
 }

@@ -1,0 +1,262 @@
+//! A request on its way through a handler: who asks, about what, with which body.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use super::{
+    Api,
+    auth::{self, Scope},
+    error::{ApiError, Reason},
+    query::Query,
+};
+use crate::{
+    domain::{MAX_NESTING, RetryId, RunId, parse_json},
+    intake::Caller,
+};
+
+/// How long a request's body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How deep a body may nest: user values stand a few levels down, and have their own limit.
+const BODY_NESTING: usize = MAX_NESTING + 16;
+
+/// A request, taken apart.
+#[derive(Debug)]
+pub(super) struct Call {
+    parts: Parts,
+    /// `{id}` of the route, decoded; none when the route has none or it is no UTF-8.
+    id: Option<String>,
+    body: Body,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Call {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let (mut parts, body) = request.into_parts();
+        let id = Path::<String>::from_request_parts(&mut parts, state).await;
+        let id = id.ok().map(|Path(id)| id);
+        Ok(Self { parts, id, body })
+    }
+}
+
+impl Call {
+    /// Who asks, if their token may do what `scope` says.
+    pub(super) fn caller<'a>(
+        &'a self,
+        api: &'a Api,
+        scope: Scope,
+    ) -> impl Future<Output = Result<Caller, ApiError>> + Send + 'a {
+        // A body can't be shared between threads: the future must not hold the whole call.
+        let headers = &self.parts.headers;
+        async move {
+            let token = auth::authenticate(&api.store, headers, scope).await?;
+            Ok(Caller {
+                organization_id: token.organization_id,
+                actor: token.name.unwrap_or_else(|| token.id.to_string()),
+                traceparent: traceparent(headers),
+            })
+        }
+    }
+
+    /// The run that the path names. What can't be an id names no run.
+    pub(super) fn run_id(&self) -> Result<RunId, ApiError> {
+        let id = self.id.as_deref().and_then(|id| id.parse().ok());
+        id.ok_or_else(ApiError::run_not_found)
+    }
+
+    /// The retry that the path names.
+    pub(super) fn retry_id(&self) -> Result<RetryId, ApiError> {
+        let id = self.id.as_deref().and_then(|id| id.parse().ok());
+        id.ok_or_else(ApiError::retry_not_found)
+    }
+
+    /// The parameters behind the path.
+    pub(super) fn query(&self) -> Query {
+        Query::parse(self.parts.uri.query().unwrap_or_default())
+    }
+
+    /// Whether a parameter stands behind the path, with or without a value.
+    pub(super) fn has_parameter(&self, name: &str) -> bool {
+        let query = self.parts.uri.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).any(|(given, _)| given == name)
+    }
+
+    /// The body, an object; none if it is empty.
+    pub(super) async fn optional_object(self, limit: usize) -> Result<Option<Value>, ApiError> {
+        let declared = self.parts.headers.get(header::CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > limit) {
+            return Err(too_large(limit));
+        }
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, read(self.body, limit))
+            .await
+            .map_err(|_| ApiError::new(Reason::RequestTimeout, "the body took over 30 s"))??;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if !is_json(&self.parts.headers) {
+            let message = "the body must be JSON: Content-Type: application/json";
+            return Err(ApiError::new(Reason::UnsupportedMediaType, message));
+        }
+        let value = parse_json(&bytes, BODY_NESTING).map_err(|error| {
+            ApiError::new(Reason::InvalidRequest, format!("the body is {error}"))
+        })?;
+        if value.is_object() {
+            return Ok(Some(value));
+        }
+        let message = "the body must be a JSON object";
+        Err(ApiError::new(Reason::InvalidRequest, message))
+    }
+
+    /// The body, an object.
+    pub(super) async fn object(self, limit: usize) -> Result<Value, ApiError> {
+        let body = self.optional_object(limit).await?;
+        body.ok_or_else(|| ApiError::new(Reason::InvalidRequest, "the request needs a body"))
+    }
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let mut stream = body.into_data_stream().map_err(|_| {
+        let message = "the body broke off before its end";
+        ApiError::new(Reason::InvalidRequest, message)
+    });
+    let mut all = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        if all.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all.freeze())
+}
+
+fn too_large(limit: usize) -> ApiError {
+    let message = format!("the body is longer than {limit} bytes");
+    ApiError::new(Reason::PayloadTooLarge, message)
+}
+
+/// Whether the content type is `application/json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE);
+    value
+        .and_then(|value| value.to_str().ok()?.split(';').next())
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The W3C trace context, if it has its form: `00-<trace>-<span>-<flags>`.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let is_hex = |part: &str, digits| {
+        part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_some = |part: &str| part.bytes().any(|b| b != b'0');
+    let [version, trace, span, flags] = text.split('-').collect::<Vec<_>>().try_into().ok()?;
+    let is_valid = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(trace, 32)
+        && is_some(trace)
+        && is_hex(span, 16)
+        && is_some(span)
+        && is_hex(flags, 2);
+    is_valid.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use futures_util::stream;
+
+    async fn call(content_type: Option<&str>, body: Body) -> Call {
+        let mut request = Request::new(body);
+        if let Some(content_type) = content_type {
+            let value = HeaderValue::from_str(content_type).unwrap();
+            request.headers_mut().insert(header::CONTENT_TYPE, value);
+        }
+        Call::from_request(request, &()).await.unwrap()
+    }
+
+    async fn refusal(content_type: &str, body: impl Into<Body>) -> Reason {
+        let call = call(Some(content_type), body.into()).await;
+        call.optional_object(16).await.unwrap_err().reason()
+    }
+
+    #[tokio::test]
+    async fn bodies_are_json_objects_of_a_limited_length() {
+        let json = "application/json";
+        let longest = r#"{"a":"12345678"}"#;
+        assert_eq!(longest.len(), 16);
+        for media_type in [json, "Application/JSON; charset=utf-8"] {
+            let call = call(Some(media_type), longest.into()).await;
+            let value = call.object(16).await.unwrap();
+            assert_eq!(value.to_string(), longest);
+        }
+        assert_eq!(
+            refusal(json, format!("{longest} ")).await,
+            Reason::PayloadTooLarge
+        );
+        assert_eq!(
+            refusal("text/plain", longest).await,
+            Reason::UnsupportedMediaType
+        );
+        for bad in ["[]", "null", "1", "{", r#"{"a":1,"a":2}"#, "\u{feff}{}"] {
+            assert_eq!(refusal(json, bad).await, Reason::InvalidRequest, "{bad}");
+        }
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(80), "]".repeat(80));
+        let call = call(Some(json), deep.into()).await;
+        assert_eq!(
+            call.object(1_000).await.unwrap_err().reason(),
+            Reason::InvalidRequest
+        );
+    }
+
+    #[tokio::test]
+    async fn an_empty_body_has_any_content_type() {
+        for content_type in [None, Some("text/plain"), Some("application/json")] {
+            let empty = call(content_type, Body::empty()).await;
+            assert!(empty.optional_object(16).await.unwrap().is_none());
+            let needed = call(content_type, Body::empty()).await.object(16).await;
+            assert_eq!(needed.unwrap_err().reason(), Reason::InvalidRequest);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_given_up() {
+        let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let refused = call(None, never).await.optional_object(16).await;
+        assert_eq!(refused.unwrap_err().reason(), Reason::RequestTimeout);
+    }
+
+    #[test]
+    fn only_a_well_formed_trace_context_is_taken() {
+        let read = |text: &str| {
+            let value = HeaderValue::from_str(text).unwrap();
+            traceparent(&HeaderMap::from_iter([(
+                "traceparent".parse().unwrap(),
+                value,
+            )]))
+        };
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(read(good).as_deref(), Some(good));
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

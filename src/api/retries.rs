@@ -1,0 +1,7 @@
+//! Accepted retries and what became of them: list, get.
+
+mod get;
+mod list;
+
+pub(super) use get::get;
+pub(super) use list::list;

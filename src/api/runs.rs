@@ -1,0 +1,81 @@
+//! Runs: start, import, list, get, retry, cancel.
+
+mod cancel;
+mod get;
+mod import;
+mod list;
+mod retry;
+mod start;
+
+pub(super) use cancel::cancel;
+pub(super) use get::get;
+pub(super) use import::import;
+pub(super) use list::list;
+pub(super) use retry::retry;
+pub(super) use start::start;
+
+use super::{
+    envelope::Reply,
+    error::ApiError,
+    view::{Detail, RunView},
+};
+use crate::{
+    domain::{JsonText, NodeId, NodePath, NodeRecord, Retry, Run},
+    store::{Store, StoreError},
+};
+
+/// A run with what is stored beside its header.
+struct FullRun {
+    run: Run,
+    retry: Option<Retry>,
+    definition: Option<JsonText>,
+    nodes: Vec<NodeRecord>,
+}
+
+impl FullRun {
+    /// Reads what belongs to `run`; of its nodes only those in `only`.
+    ///
+    /// The header was read before: a run that has ended shows its last records.
+    async fn load(store: &Store, run: Run, only: Option<&[NodeId]>) -> Result<Self, StoreError> {
+        let retry = store.retry_of_run(&run.id).await?;
+        let definition = definition(store, &run).await?;
+        let paths: Option<Vec<_>> = only.map(|ids| ids.iter().cloned().map(NodePath::of).collect());
+        let nodes = if run.created {
+            store.nodes(&run.id, paths.as_deref()).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            run,
+            retry,
+            definition,
+            nodes,
+        })
+    }
+
+    fn reply(&self, only: Option<&[NodeId]>) -> Result<Reply, ApiError> {
+        Reply::new(&RunView {
+            run: &self.run,
+            retry: self.retry.as_ref(),
+            detail: Some(Detail {
+                definition: self.definition.as_ref(),
+                nodes: &self.nodes,
+                only,
+            }),
+        })
+    }
+}
+
+/// The text of a run's definition, if it has one.
+async fn definition(store: &Store, run: &Run) -> Result<Option<JsonText>, StoreError> {
+    let Some(hash) = &run.definition_hash else {
+        return Ok(None);
+    };
+    let text = store.definition(hash).await?;
+    text.map(Some).ok_or_else(|| StoreError::Inconsistent {
+        table: "runs",
+        column: "definition_hash",
+        row: run.id.to_string(),
+        why: "there is no such definition".into(),
+    })
+}

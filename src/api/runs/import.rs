@@ -1,0 +1,14 @@
+//! `POST /v1/runs/import`: stores a run that ended elsewhere, so that it can be retried here.
+//! Scope `write`.
+
+use axum::extract::State;
+
+use crate::api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, view::RunView};
+
+/// Takes a run as `GET /v1/runs/{id}` shows it, bare or in its envelope; answers its summary.
+pub(in crate::api) async fn import(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
+    let caller = call.caller(&api, Scope::Write).await?;
+    let body = call.object(api.limits.import_bytes).await?;
+    let run = api.intake.import(&caller, body).await?;
+    Reply::new(&RunView::summary(&run, None))
+}

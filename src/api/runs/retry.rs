@@ -1,0 +1,32 @@
+//! `POST /v1/runs/{id}/retry`: retries a run from its failure point. Scope `retry`.
+
+use axum::extract::State;
+
+use super::{FullRun, definition};
+use crate::api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, metrics};
+
+/// Takes an empty body or a retry request; answers the new run as soon as it is durable.
+pub(in crate::api) async fn retry(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
+    let accepted = accept(&api, call).await;
+    let outcome = accepted.as_ref().err();
+    metrics::record_retry(outcome.map_or("accepted", |error| error.reason().word()));
+    accepted?.reply(None)
+}
+
+async fn accept(api: &Api, call: Call) -> Result<FullRun, ApiError> {
+    let caller = call.caller(api, Scope::Retry).await?;
+    let source = call.run_id()?;
+    let body = call.optional_object(api.limits.body_bytes).await?;
+    let (run, retry) = api.intake.retry(&caller, &source, body).await?;
+    // From here on the retry is accepted, and the caller must hear of it, whatever else fails.
+    let definition = definition(&api.store, &run).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, run_id = %run.id, "answering without the definition");
+        None
+    });
+    Ok(FullRun {
+        run,
+        retry: Some(retry),
+        definition,
+        nodes: Vec::new(),
+    })
+}

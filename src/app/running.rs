@@ -1,0 +1,136 @@
+//! An application that runs, and how it stops.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use axum::{Router, serve::ListenerExt};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::Readiness,
+    store::{ServingLock, Store},
+};
+
+/// An application that runs. Dropping it does not stop it: call [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    store: Store,
+    readiness: Readiness,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    drain: Duration,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    _lock: Option<ServingLock>,
+}
+
+impl Running {
+    /// Serves `router` beside the roles in `tasks`, which end when `stop` is cancelled.
+    pub(super) fn serve(
+        listener: TcpListener,
+        router: Router,
+        store: Store,
+        readiness: Readiness,
+        (stop, tasks, drain): (CancellationToken, TaskTracker, Duration),
+        lock: Option<ServingLock>,
+    ) -> anyhow::Result<Self> {
+        let address = listener
+            .local_addr()
+            .context("the listener has no address")?;
+        let closed = stop.child_token().cancelled_owned();
+        // Small answers must not wait for the acknowledgement of earlier ones.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        let server = tokio::spawn(async move {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(closed)
+                .await
+        });
+        Ok(Self {
+            address,
+            store,
+            readiness,
+            stop,
+            tasks,
+            drain,
+            server,
+            _lock: lock,
+        })
+    }
+
+    /// Where the HTTP server listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Waits for SIGTERM or SIGINT, then stops as [`stop`](Self::stop) does; a second signal ends
+    /// the process at once.
+    ///
+    /// # Errors
+    /// The signal handlers can't be installed, or the server failed.
+    pub async fn run_until_signal(mut self) -> anyhow::Result<()> {
+        let mut signals = Signals::install()?;
+        tokio::select! {
+            () = signals.next() => {}
+            ended = &mut self.server => {
+                ended.context("the HTTP server panicked")?.context("the HTTP server failed")?;
+            }
+        }
+        tracing::info!("stopping: finishing what runs; a second signal ends it at once");
+        tokio::select! {
+            () = self.stop() => Ok(()),
+            () = signals.next() => std::process::exit(130),
+        }
+    }
+
+    /// Takes nothing new, finishes or checkpoints what runs within the drain time, gives leases
+    /// back.
+    pub async fn stop(self) {
+        self.readiness.set_draining();
+        self.stop.cancel();
+        self.tasks.close();
+        // The worker bounds its own drain; the margin is for giving leases back.
+        let most = self.drain + Duration::from_secs(10);
+        if timeout(most, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some roles did not stop in time");
+        }
+        let abort = self.server.abort_handle();
+        if timeout(Duration::from_secs(1), self.server).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM can't be handled")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT can't be handled")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One node: prepare, mark, call, settle.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use super::{
+    drive::{Drive, EngineError, Stopped},
+    handler::{NodeCall, NodeOutput},
+    prepare::Prepared,
+};
+use crate::domain::{ErrorClass, NodeError, NodeStatus};
+
+/// How a call came back.
+pub(super) enum Answer {
+    /// The handler gave an outcome.
+    Outcome(Result<NodeOutput, NodeError>),
+    /// The run was cancelled, and the grace is over.
+    Cancelled,
+    /// The lease is lost: nothing may be written.
+    LeaseLost,
+    /// The worker's time is over.
+    Aborted,
+}
+
+impl Drive<'_> {
+    /// Executes one node; `Some` when the engine has to stop.
+    pub(super) async fn step(&mut self, ix: usize) -> Result<Option<Stopped>, EngineError> {
+        let prepared = match self.prepare(ix, self.engine.clock.now()) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.fail_unstarted(ix, &error);
+                return Ok(None);
+            }
+        };
+        let has_effect = prepared.record.effect.is_some();
+        if has_effect {
+            self.put(ix, prepared.record.clone(), false);
+            if !self.flush().await? {
+                return Ok(Some(Stopped::LeaseLost));
+            }
+            if self.signals.cancelled.is_cancelled() {
+                self.withdraw(ix, prepared);
+                return Ok(None);
+            }
+        }
+        let answer = self.call(ix, &prepared).await;
+        let stopped = match answer {
+            Answer::Outcome(outcome) => {
+                self.settle(ix, prepared, outcome);
+                None
+            }
+            Answer::Cancelled => {
+                self.abandon(ix, prepared.record);
+                None
+            }
+            Answer::LeaseLost => Some(Stopped::LeaseLost),
+            Answer::Aborted => Some(self.release().await?),
+        };
+        if stopped.is_none() && has_effect && !self.flush().await? {
+            return Ok(Some(Stopped::LeaseLost));
+        }
+        Ok(stopped)
+    }
+
+    /// Calls the handler, and listens to the worker meanwhile.
+    async fn call(&self, ix: usize, prepared: &Prepared) -> Answer {
+        let node = self.state.definition().node(ix);
+        let attempt = prepared.record.attempts.last();
+        let call = NodeCall {
+            run: &self.context,
+            node_id: &node.id,
+            path: &prepared.record.path,
+            kind: &node.kind,
+            input: &prepared.input,
+            connector: node.connector.as_ref(),
+            effect_key: attempt.and_then(|attempt| attempt.effect_key.as_deref()),
+            attempt: attempt.map_or(1, |attempt| attempt.number),
+            due: prepared.due,
+            variables: self.state.variables(),
+            now: self.engine.clock.now(),
+        };
+        // The last look at the lease before anything is sent.
+        if self.signals.lost.is_cancelled() {
+            return Answer::LeaseLost;
+        }
+        let grace = async {
+            self.signals.cancelled.cancelled().await;
+            tokio::time::sleep(self.engine.cancel_grace).await;
+        };
+        let outcome = AssertUnwindSafe(async { prepared.handler.run(call).await }).catch_unwind();
+        tokio::select! {
+            biased;
+            outcome = outcome => Answer::Outcome(outcome.unwrap_or_else(|_| Err(panicked()))),
+            () = self.signals.lost.cancelled() => Answer::LeaseLost,
+            () = self.signals.abort.cancelled() => Answer::Aborted,
+            () = grace => Answer::Cancelled,
+        }
+    }
+
+    /// The start mark is durable and nothing was sent: the run was cancelled in between.
+    fn withdraw(&mut self, ix: usize, prepared: Prepared) {
+        let mut record = prepared.record;
+        let error = NodeError::new(
+            ErrorClass::Cancelled,
+            "cancelled",
+            "the run was cancelled before the call was made",
+        );
+        record.effect = prepared.before;
+        self.close(&mut record, NodeStatus::Cancelled, Some(error));
+        self.put(ix, record, true);
+    }
+}
+
+fn panicked() -> NodeError {
+    NodeError::new(
+        ErrorClass::Internal,
+        "panicked",
+        "the node's handler panicked",
+    )
+}

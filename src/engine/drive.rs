@@ -1,0 +1,367 @@
+//! The loop: what is next, do it, until the run ends or lets its worker go.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    handler::{Handlers, RunContext},
+    recorder::Recorder,
+    state::{Next, RunState},
+    summary::summary,
+};
+use crate::{
+    config::LimitsConfig,
+    domain::{
+        Clock, ErrorClass, JsonError, JsonText, LastAttempt, NodeError, NodePath, NodeRecord,
+        NodeStatus, RunStatus, WaitingFor, format_timestamp,
+    },
+    store::{Claim, Finish, Finished, Parking, Store, StoreError, Written},
+    workflow::{Definition, DefinitionLimits},
+};
+
+/// Leases a run may lose without a node outcome between them.
+const MOST_LOST_LEASES: i64 = 5;
+
+/// Executes runs. One engine serves any number of runs at once.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(super) store: Store,
+    pub(super) handlers: Handlers,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) limits: LimitsConfig,
+    pub(super) prices: BTreeMap<String, f64>,
+    pub(super) cancel_grace: Duration,
+}
+
+/// What the worker tells a run that is being executed.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// Somebody asked for the run's cancellation.
+    pub cancelled: CancellationToken,
+    /// The lease is lost, or could not be renewed for too long: write and send nothing more.
+    pub lost: CancellationToken,
+    /// The worker stops: go no further than the node at hand.
+    pub drain: CancellationToken,
+    /// The worker's time to stop is over: drop the call at hand.
+    pub abort: CancellationToken,
+}
+
+/// Why the engine stopped executing a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It has ended.
+    Ended(RunStatus),
+    /// It waits for a time; the ledger knows for which.
+    Parked,
+    /// The lease is given back; another worker goes on.
+    Released,
+    /// The lease is another worker's, or somebody ended the run.
+    LeaseLost,
+}
+
+/// Why the engine could not go on. The lease expires, and another worker tries.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The ledger did not answer while the lease was good.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored text is no JSON.
+    #[error("the stored state can't be read")]
+    Unreadable(#[from] JsonError),
+}
+
+impl Engine {
+    /// An engine on this ledger. `prices` are what an attempt costs by node type, 1 where not
+    /// named; `cancel_grace` is how long a call may go on once its run is cancelled.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        handlers: Handlers,
+        clock: Arc<dyn Clock>,
+        limits: LimitsConfig,
+        prices: BTreeMap<String, f64>,
+        cancel_grace: Duration,
+    ) -> Self {
+        Self {
+            store,
+            handlers,
+            clock,
+            limits,
+            prices,
+            cancel_grace,
+        }
+    }
+
+    /// Executes the claimed run, which has its state, until it ends or lets its worker go.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; nothing is lost, the run is taken over once its lease has expired.
+    pub async fn execute(&self, claim: &Claim, signals: &Signals) -> Result<Stopped, EngineError> {
+        let recorder = Recorder::new(&self.store, claim.fence.clone(), signals, &self.prices);
+        let state = match self.load(claim).await? {
+            Ok(state) => state,
+            Err(why) => return self.end_unreadable(recorder, why).await,
+        };
+        let context = RunContext {
+            run_id: claim.run.id.clone(),
+            root_run_id: claim.run.root_run_id.clone(),
+            organization_id: claim.run.organization_id.clone(),
+            simulation: claim.run.simulation.clone(),
+        };
+        let mut drive = Drive {
+            engine: self,
+            state,
+            recorder,
+            context,
+            signals,
+        };
+        drive.charge_for_the_past();
+        if claim.lost_leases >= MOST_LOST_LEASES {
+            return drive.give_up().await;
+        }
+        if claim.run.cancel_requested_at.is_some() {
+            signals.cancelled.cancel();
+        }
+        drive.run().await
+    }
+
+    /// The state, or why there is none.
+    async fn load(&self, claim: &Claim) -> Result<Result<RunState, String>, EngineError> {
+        let run = &claim.run;
+        let Some(hash) = &run.definition_hash else {
+            return Ok(Err("it has none".into()));
+        };
+        let Some(text) = self.store.definition(hash).await? else {
+            return Ok(Err("its text is missing".into()));
+        };
+        let limits = DefinitionLimits {
+            nodes: self.limits.nodes,
+            ..DefinitionLimits::default()
+        };
+        let definition = match Definition::parse(&text.value()?, &limits) {
+            Ok(definition) => definition,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let trigger = run
+            .trigger_node_id
+            .as_ref()
+            .and_then(|id| definition.find(id.as_str()));
+        let Some(trigger) = trigger else {
+            return Ok(Err("its trigger is missing".into()));
+        };
+        let records = self.store.nodes(&run.id, None).await?;
+        let mut runs = RunState::origins(&records);
+        runs.push(run.id.clone());
+        let writes = self.store.variable_writes(&runs).await?;
+        Ok(Ok(RunState::new(
+            definition, trigger, run, records, &writes,
+        )?))
+    }
+
+    async fn end_unreadable(
+        &self,
+        mut recorder: Recorder<'_>,
+        why: String,
+    ) -> Result<Stopped, EngineError> {
+        let summary = format!("The definition can't be executed: {why}.");
+        let now = self.clock.now();
+        let finish = |checkpoint| Finish {
+            checkpoint,
+            status: RunStatus::Failure,
+            summary,
+            now,
+        };
+        Ok(match recorder.finish(finish).await? {
+            Finished::Ended => Stopped::Ended(RunStatus::Failure),
+            Finished::CancelRequested | Finished::LeaseLost => Stopped::LeaseLost,
+        })
+    }
+}
+
+/// One run while it is executed.
+pub(super) struct Drive<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) state: RunState,
+    pub(super) recorder: Recorder<'a>,
+    pub(super) context: RunContext,
+    pub(super) signals: &'a Signals,
+}
+
+impl Drive<'_> {
+    async fn run(&mut self) -> Result<Stopped, EngineError> {
+        for ix in self.state.unreachable() {
+            self.skip(ix);
+        }
+        loop {
+            if let Some(stopped) = self.interruption().await? {
+                return Ok(stopped);
+            }
+            if self.state.has_failed() {
+                return self.end(RunStatus::Failure).await;
+            }
+            let stopped = match self.state.next(self.engine.clock.now()) {
+                Next::Run(ix) => self.step(ix).await?,
+                Next::Skip(ix) => {
+                    self.skip(ix);
+                    None
+                }
+                Next::Hold(due_at) => Some(self.park(due_at).await?),
+                Next::End => Some(self.end(RunStatus::Success).await?),
+            };
+            if let Some(stopped) = stopped {
+                return Ok(stopped);
+            }
+            if self.recorder.is_full() && !self.flush().await? {
+                return Ok(Stopped::LeaseLost);
+            }
+        }
+    }
+
+    async fn interruption(&mut self) -> Result<Option<Stopped>, EngineError> {
+        if self.signals.lost.is_cancelled() {
+            return Ok(Some(Stopped::LeaseLost));
+        }
+        if self.signals.cancelled.is_cancelled() {
+            return self.cancel().await.map(Some);
+        }
+        if self.signals.drain.is_cancelled() {
+            return self.release().await.map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Makes everything durable; false when the lease is lost.
+    pub(super) async fn flush(&mut self) -> Result<bool, EngineError> {
+        match self.recorder.flush().await? {
+            Written::LeaseLost => Ok(false),
+            Written::Done { cancel_requested } => {
+                if cancel_requested {
+                    self.signals.cancelled.cancel();
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    pub(super) async fn release(&mut self) -> Result<Stopped, EngineError> {
+        Ok(match self.recorder.release().await? {
+            Written::Done { .. } => Stopped::Released,
+            Written::LeaseLost => Stopped::LeaseLost,
+        })
+    }
+
+    /// Stores a record here and for the ledger.
+    pub(super) fn put(&mut self, ix: usize, record: NodeRecord, is_outcome: bool) {
+        self.recorder.add(record.clone(), is_outcome);
+        self.state.put(ix, record);
+    }
+
+    fn skip(&mut self, ix: usize) {
+        let node = self.state.definition().node(ix);
+        let path = NodePath::of(node.id.clone());
+        let record = NodeRecord::new(path, node.kind.clone(), NodeStatus::Skipped);
+        self.put(ix, record, false);
+    }
+
+    async fn park(&mut self, due_at: crate::domain::Timestamp) -> Result<Stopped, EngineError> {
+        let parking = |checkpoint| Parking {
+            checkpoint,
+            waiting_for: WaitingFor::Delay,
+            due_at,
+        };
+        Ok(match self.recorder.park(parking).await? {
+            Written::Done { .. } => Stopped::Parked,
+            Written::LeaseLost => Stopped::LeaseLost,
+        })
+    }
+
+    async fn end(&mut self, status: RunStatus) -> Result<Stopped, EngineError> {
+        let summary = summary(status, &self.state);
+        let now = self.engine.clock.now();
+        match self
+            .recorder
+            .finish(|checkpoint| Finish {
+                checkpoint,
+                status,
+                summary,
+                now,
+            })
+            .await?
+        {
+            Finished::Ended => Ok(Stopped::Ended(status)),
+            Finished::LeaseLost => Ok(Stopped::LeaseLost),
+            Finished::CancelRequested => Box::pin(self.cancel()).await,
+        }
+    }
+
+    /// Ends the run `cancelled`; what waits for a time no longer does.
+    async fn cancel(&mut self) -> Result<Stopped, EngineError> {
+        self.settle_open_nodes(
+            NodeStatus::Cancelled,
+            ErrorClass::Cancelled,
+            "the run was cancelled",
+        );
+        self.end(RunStatus::Cancelled).await
+    }
+
+    /// Ends a run that keeps losing its workers.
+    async fn give_up(&mut self) -> Result<Stopped, EngineError> {
+        self.settle_open_nodes(
+            NodeStatus::Failure,
+            ErrorClass::Internal,
+            "five workers were lost while they executed this run",
+        );
+        self.end(RunStatus::Failure).await
+    }
+
+    /// Gives every started node an end. One with an effect may have had it: it is in doubt.
+    fn settle_open_nodes(&mut self, status: NodeStatus, class: ErrorClass, why: &str) {
+        let is_open = |record: &NodeRecord| match record.status {
+            NodeStatus::Running => true,
+            NodeStatus::Waiting | NodeStatus::Scheduled => status == NodeStatus::Cancelled,
+            NodeStatus::Pending
+            | NodeStatus::Success
+            | NodeStatus::Partial
+            | NodeStatus::Failure
+            | NodeStatus::Skipped
+            | NodeStatus::Cancelled => false,
+        };
+        let open: Vec<_> = self
+            .state
+            .records()
+            .filter(|(_, record)| is_open(record))
+            .map(|(ix, record)| (ix, record.clone()))
+            .collect();
+        let now = format_timestamp(self.engine.clock.now());
+        for (ix, mut record) in open {
+            let in_doubt = record
+                .effect
+                .as_ref()
+                .is_some_and(|effect| effect.is_in_doubt());
+            let class = if in_doubt { ErrorClass::InDoubt } else { class };
+            if in_doubt {
+                record.effect = record
+                    .effect
+                    .map(|effect| effect.settled(LastAttempt::InDoubt));
+            }
+            record.error = Some(error_text(&NodeError::new(class, "interrupted", why)));
+            record.status = status;
+            record.finished_at = Some(now.clone());
+            self.put(ix, record, true);
+        }
+    }
+
+    /// The attempts that earlier workers recorded in this run.
+    fn charge_for_the_past(&mut self) {
+        for (_, record) in self.state.records() {
+            self.recorder.charge(&record.kind, record.attempts.len());
+        }
+    }
+}
+
+/// An error as the record holds it.
+pub(super) fn error_text(error: &NodeError) -> JsonText {
+    // Plain members and a JSON value; there is nothing that can't be written.
+    JsonText::trusted(serde_json::to_string(error).unwrap_or_else(|_| "null".to_owned()))
+}

@@ -1,0 +1,159 @@
+//! Before a node starts: its handler, its input, and the key of its effect.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{drive::Drive, handler::NodeHandler};
+use crate::domain::{
+    Attempt, EffectState, ErrorClass, JsonText, NodeError, NodePath, NodeRecord, NodeStatus,
+    SideEffects, Timestamp, format_timestamp, same_value,
+};
+
+/// A node that is about to start.
+pub(super) struct Prepared {
+    pub(super) handler: Arc<dyn NodeHandler>,
+    pub(super) input: Value,
+    /// The record with its start mark.
+    pub(super) record: NodeRecord,
+    /// What was known of its effect before this attempt.
+    pub(super) before: Option<EffectState>,
+    /// The time that an earlier call asked for.
+    pub(super) due: Option<Timestamp>,
+}
+
+impl Drive<'_> {
+    /// The record of a node before it starts.
+    pub(super) fn blank(&self, ix: usize) -> NodeRecord {
+        self.state.record(ix).cloned().unwrap_or_else(|| {
+            let node = self.state.definition().node(ix);
+            NodeRecord::new(
+                NodePath::of(node.id.clone()),
+                node.kind.clone(),
+                NodeStatus::Pending,
+            )
+        })
+    }
+
+    /// Everything that can go wrong before a node starts is an error of that node.
+    pub(super) fn prepare(&self, ix: usize, now: Timestamp) -> Result<Prepared, NodeError> {
+        let node = self.state.definition().node(ix);
+        let record = self.blank(ix);
+        let handler = self
+            .engine
+            .handlers
+            .get(&node.kind)
+            .ok_or_else(|| no_handler(&node.kind))?;
+        if record.status == NodeStatus::Running && node.side_effects == Some(SideEffects::Unsafe) {
+            return Err(NodeError::new(
+                ErrorClass::InDoubt,
+                "interrupted",
+                "its worker was lost during the call, and the node is declared unsafe to repeat",
+            ));
+        }
+        let due = self.state.due(ix);
+        let input = self.input(ix, &record, due.is_some())?;
+        let text = JsonText::of(&input);
+        let limit = self.engine.limits.payload_bytes;
+        if text.as_str().len() > limit {
+            let message = format!(
+                "the resolved payload has {} bytes, more than the {limit} allowed",
+                text.as_str().len()
+            );
+            return Err(NodeError::new(
+                ErrorClass::Definition,
+                "payload_too_large",
+                message,
+            ));
+        }
+        let effects = node
+            .side_effects
+            .unwrap_or_else(|| handler.side_effects(&input));
+        let handler = Arc::clone(&handler);
+        let before = record.effect.clone();
+        let record = self.started(record, effects, &input, text, now)?;
+        Ok(Prepared {
+            handler,
+            input,
+            record,
+            before,
+            due,
+        })
+    }
+
+    /// A call in doubt repeats what it sent; everything else is resolved from the state.
+    fn input(&self, ix: usize, record: &NodeRecord, is_due: bool) -> Result<Value, NodeError> {
+        let in_doubt = record.effect.as_ref().is_some_and(EffectState::is_in_doubt);
+        let masked = !record.secret_keys().is_empty();
+        match &record.input {
+            Some(stored) if is_due || (in_doubt && !masked) => {
+                stored.value().map_err(|error| unreadable(&error))
+            }
+            _ => self.state.resolve(ix).map_err(|error| *error),
+        }
+    }
+
+    fn started(
+        &self,
+        mut record: NodeRecord,
+        effects: SideEffects,
+        input: &Value,
+        text: JsonText,
+        now: Timestamp,
+    ) -> Result<NodeRecord, NodeError> {
+        record.effect = match effects {
+            SideEffects::None => None,
+            SideEffects::Idempotent | SideEffects::Assumed | SideEffects::Unsafe => {
+                let differs = differs(&record, input)?;
+                let effect = record.effect.take().unwrap_or_default();
+                Some(effect.next_attempt(&self.context.run_id, differs))
+            }
+        };
+        let root = &self.context.root_run_id;
+        let number = u32::try_from(record.attempts.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let at = format_timestamp(now);
+        record.attempts.push(Attempt {
+            number,
+            effect_key: record
+                .effect
+                .as_ref()
+                .map(|effect| effect.key(root, &record.path)),
+            started_at: at.clone(),
+            finished_at: None,
+            error: None,
+        });
+        record.status = NodeStatus::Running;
+        record.input = Some(text);
+        record.started_at = record.started_at.or(Some(at));
+        record.due_at = None;
+        record.error = None;
+        record.finished_at = None;
+        Ok(record)
+    }
+}
+
+/// Whether the input is another one than what was sent last. A masked one can't be compared.
+fn differs(record: &NodeRecord, input: &Value) -> Result<bool, NodeError> {
+    match &record.input {
+        Some(sent) if record.secret_keys().is_empty() => {
+            let sent = sent.value().map_err(|error| unreadable(&error))?;
+            Ok(!same_value(&sent, input))
+        }
+        _ => Ok(false),
+    }
+}
+
+fn unreadable(error: &crate::domain::JsonError) -> NodeError {
+    let message = format!("the stored input can't be read: {error}");
+    NodeError::new(ErrorClass::Internal, "unreadable_input", message)
+}
+
+fn no_handler(kind: &str) -> NodeError {
+    let message = format!(
+        "no handler for nodes of type `{kind}`: configure a connector gateway for it \
+         (`connectors.default` or `connectors.\"{kind}\"`) or add the kind to the worker"
+    );
+    NodeError::new(ErrorClass::Definition, "unknown_type", message)
+}

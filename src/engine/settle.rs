@@ -1,0 +1,156 @@
+//! After a node's call: its outcome becomes its record.
+
+use serde_json::Value;
+
+use super::{
+    drive::{Drive, error_text},
+    handler::{NodeOutput, VariableSet},
+    prepare::Prepared,
+};
+use crate::domain::{
+    ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodeRecord, NodeStatus,
+    VariableWrite, format_timestamp, nesting,
+};
+
+impl Drive<'_> {
+    /// Records what a call gave.
+    pub(super) fn settle(
+        &mut self,
+        ix: usize,
+        prepared: Prepared,
+        outcome: Result<NodeOutput, NodeError>,
+    ) {
+        let record = prepared.record;
+        match outcome.and_then(|output| self.accept(output)) {
+            Ok((NodeOutput { due: Some(due), .. }, _)) => self.schedule(ix, record, due),
+            Ok((output, text)) => self.succeed(ix, record, output, text),
+            Err(error) => self.fail(ix, record, error),
+        }
+    }
+
+    /// Limits hold for results too: they are stored, and other nodes read them.
+    fn accept(&self, output: NodeOutput) -> Result<(NodeOutput, JsonText), NodeError> {
+        let refuse =
+            |code: &str, message: String| Err(NodeError::new(ErrorClass::Permanent, code, message));
+        let depth = nesting(&output.result);
+        if depth > MAX_NESTING {
+            let message = format!("the result nests {depth} levels, more than {MAX_NESTING}");
+            return refuse("result_too_deep", message);
+        }
+        let text = JsonText::of(&output.result);
+        let (length, limits) = (text.as_str().len(), &self.engine.limits);
+        if length > limits.result_bytes {
+            let limit = limits.result_bytes;
+            let message = format!("the result has {length} bytes, more than the {limit} allowed");
+            return refuse("result_too_large", message);
+        }
+        if self.state.bytes() + length > limits.state_bytes {
+            let limit = limits.state_bytes;
+            let message = format!("the run's state would exceed the {limit} bytes allowed");
+            return refuse("state_too_large", message);
+        }
+        Ok((output, text))
+    }
+
+    fn succeed(&mut self, ix: usize, mut record: NodeRecord, output: NodeOutput, text: JsonText) {
+        record.effect = record
+            .effect
+            .map(|effect| effect.settled(LastAttempt::Succeeded));
+        record.result = Some(text);
+        record.branch = output.branch;
+        self.close(&mut record, NodeStatus::Success, None);
+        if let Some(set) = output.variable {
+            self.write_variable(&record, set);
+        }
+        self.put(ix, record, true);
+    }
+
+    fn write_variable(&mut self, record: &NodeRecord, set: VariableSet) {
+        let old_value = self
+            .state
+            .variables()
+            .get(&set.name)
+            .unwrap_or(&Value::Null);
+        let write = VariableWrite {
+            old_value: JsonText::of(old_value),
+            new_value: JsonText::of(&set.value),
+            written_by_node: Some(record.path.clone()),
+            written_at: self.engine.clock.now(),
+            name: set.name,
+        };
+        self.state.set_variable(&write.name, set.value);
+        self.recorder.add_variable(write);
+    }
+
+    fn schedule(&mut self, ix: usize, mut record: NodeRecord, due: crate::domain::Timestamp) {
+        record.due_at = Some(format_timestamp(due));
+        // The call that only named a time is no attempt.
+        record.attempts.pop();
+        record.status = NodeStatus::Scheduled;
+        self.put(ix, record, false);
+    }
+
+    fn fail(&mut self, ix: usize, mut record: NodeRecord, error: NodeError) {
+        let last = match error.class {
+            ErrorClass::InDoubt => LastAttempt::InDoubt,
+            _ if error.rejected => LastAttempt::Rejected,
+            _ => LastAttempt::Failed,
+        };
+        record.effect = record.effect.map(|effect| effect.settled(last));
+        self.close(&mut record, NodeStatus::Failure, Some(error));
+        self.put(ix, record, true);
+    }
+
+    /// A node that failed before it started: it was never called.
+    pub(super) fn fail_unstarted(&mut self, ix: usize, error: &NodeError) {
+        let mut record = self.blank(ix);
+        let at = format_timestamp(self.engine.clock.now());
+        if error.class == ErrorClass::InDoubt {
+            record.effect = record
+                .effect
+                .map(|effect| effect.settled(LastAttempt::InDoubt));
+        }
+        record.error = Some(error_text(error));
+        record.status = NodeStatus::Failure;
+        record.started_at = record.started_at.or_else(|| Some(at.clone()));
+        record.finished_at = Some(at);
+        self.put(ix, record, true);
+    }
+
+    /// A call that went on past the grace of its run's cancellation: nobody knows its outcome.
+    pub(super) fn abandon(&mut self, ix: usize, mut record: NodeRecord) {
+        record.effect = record
+            .effect
+            .map(|effect| effect.settled(LastAttempt::InDoubt));
+        let class = if record.effect.is_some() {
+            ErrorClass::InDoubt
+        } else {
+            ErrorClass::Cancelled
+        };
+        let message = "the run was cancelled while the call was under way";
+        let error = NodeError::new(class, "cancelled", message);
+        self.close(&mut record, NodeStatus::Cancelled, Some(error));
+        self.put(ix, record, true);
+    }
+
+    /// Ends a record and its last attempt.
+    pub(super) fn close(
+        &mut self,
+        record: &mut NodeRecord,
+        status: NodeStatus,
+        error: Option<NodeError>,
+    ) {
+        let at = format_timestamp(self.engine.clock.now());
+        record.status = status;
+        record.error = error.as_ref().map(error_text);
+        record.finished_at = Some(at.clone());
+        if let Some(attempt) = record.attempts.last_mut() {
+            attempt.finished_at = Some(at);
+            attempt.error = error;
+            self.recorder.charge(&record.kind, 1);
+        }
+        let status = record.status.as_str();
+        metrics::counter!("redrive_nodes_total", "type" => record.kind.clone(), "status" => status)
+            .increment(1);
+    }
+}

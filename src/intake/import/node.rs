@@ -1,0 +1,242 @@
+//! One node's record of an imported run.
+
+use serde_json::{Map, Value};
+
+use super::super::{
+    IntakeError,
+    body::{invalid, user_json},
+};
+use crate::{
+    domain::{
+        Attempt, EffectState, JsonText, LastAttempt, NodeId, NodePath, NodeRecord, NodeStatus,
+        RunId, SideEffects,
+    },
+    workflow::{Definition, side_effects_by_kind, side_effects_of},
+};
+
+/// Members with a column of their own; the others are kept as they are.
+const OWN: [&str; 7] = [
+    "type",
+    "status",
+    "input",
+    "result",
+    "error",
+    "startedAt",
+    "finishedAt",
+];
+
+/// Reads one entry of `executionState`.
+pub(super) fn record(
+    id: &str,
+    value: &Value,
+    definition: Option<&Definition>,
+) -> Result<NodeRecord, IntakeError> {
+    let Value::Object(entry) = value else {
+        return Err(invalid(format!("executionState.{id} must be an object")));
+    };
+    let node: NodeId = match id.parse() {
+        Ok(node) => node,
+        Err(error) => return Err(invalid(format!("executionState: {error}"))),
+    };
+    let defined = definition.and_then(|d| Some(d.node(d.find(id)?)));
+    let text = |name: &str| text(id, entry, name);
+    let user = |name: &str| match entry.get(name) {
+        None => Ok(None),
+        Some(value) => user_json(value, &format!("executionState.{id}.{name}")).map(Some),
+    };
+    let kind = text("type")?.or_else(|| defined.map(|node| node.kind.clone()));
+    let kind = kind.unwrap_or_default();
+    let mut record = NodeRecord {
+        input: user("input")?,
+        result: user("result")?,
+        error: user("error")?.filter(|error| error.as_str() != "null"),
+        started_at: text("startedAt")?,
+        finished_at: text("finishedAt")?,
+        ..NodeRecord::new(NodePath::of(node), kind, status(id, entry)?)
+    };
+    record.branch = branch(&record.kind, entry);
+    take_history(&mut record, id, entry)?;
+    let effects = match defined {
+        Some(node) => side_effects_of(node),
+        None => side_effects_by_kind(&record.kind, &Value::Null, None),
+    };
+    if effects != SideEffects::None && record.effect.is_none() {
+        record.effect = effect(&record, entry);
+    }
+    Ok(record)
+}
+
+fn text(id: &str, entry: &Map<String, Value>, name: &str) -> Result<Option<String>, IntakeError> {
+    match entry.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(invalid(format!(
+            "executionState.{id}.{name} must be a string"
+        ))),
+    }
+}
+
+fn status(id: &str, entry: &Map<String, Value>) -> Result<NodeStatus, IntakeError> {
+    let word = text(id, entry, "status")?.unwrap_or_default();
+    NodeStatus::parse(&word).ok_or_else(|| {
+        invalid(format!(
+            "executionState.{id}.status is {word:?}, which is no status of a node"
+        ))
+    })
+}
+
+/// The branch that an `if` took, or a `wait`.
+fn branch(kind: &str, entry: &Map<String, Value>) -> Option<String> {
+    if !matches!(kind, "if" | "wait") {
+        return None;
+    }
+    entry
+        .get("result")?
+        .get("branch")?
+        .as_str()
+        .map(str::to_owned)
+}
+
+/// Attempts, effect and origin, where they are written the way we write them; what is left over
+/// is kept as it is.
+fn take_history(
+    record: &mut NodeRecord,
+    id: &str,
+    entry: &Map<String, Value>,
+) -> Result<(), IntakeError> {
+    let mut extra = Map::new();
+    for (name, value) in entry
+        .iter()
+        .filter(|(name, _)| !OWN.contains(&name.as_str()))
+    {
+        let taken = match name.as_str() {
+            "attempts" => read::<Vec<Attempt>>(value).map(|read| record.attempts = read),
+            "effect" => read::<EffectState>(value).map(|read| record.effect = Some(read)),
+            "originRunId" => read::<RunId>(value).map(|read| record.origin_run_id = Some(read)),
+            "dueAt" => read::<String>(value).map(|read| record.due_at = Some(read)),
+            _ => None,
+        };
+        if taken.is_none() {
+            user_json(value, &format!("executionState.{id}.{name}"))?;
+            extra.insert(name.clone(), value.clone());
+        }
+    }
+    if !extra.is_empty() {
+        record.extra = Some(JsonText::of(&Value::Object(extra)));
+    }
+    Ok(())
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
+    // Through text: values with numbers of any length read only from text.
+    serde_json::from_str(&value.to_string()).ok()
+}
+
+/// What is known of the effect of a node that ran elsewhere. Nothing was sent under a key of ours,
+/// so a known outcome leaves nothing to remember; an unknown one does.
+fn effect(record: &NodeRecord, entry: &Map<String, Value>) -> Option<EffectState> {
+    let class = entry
+        .get("error")
+        .and_then(|error| error.get("class"))
+        .and_then(Value::as_str);
+    let open = record
+        .attempts
+        .last()
+        .is_some_and(|attempt| attempt.finished_at.is_none());
+    let last = match record.status {
+        NodeStatus::Running => LastAttempt::InFlight,
+        NodeStatus::Failure | NodeStatus::Cancelled if class == Some("in_doubt") => {
+            LastAttempt::InDoubt
+        }
+        NodeStatus::Failure | NodeStatus::Cancelled if open => LastAttempt::InFlight,
+        NodeStatus::Pending
+        | NodeStatus::Success
+        | NodeStatus::Partial
+        | NodeStatus::Failure
+        | NodeStatus::Skipped
+        | NodeStatus::Waiting
+        | NodeStatus::Scheduled
+        | NodeStatus::Cancelled => return None,
+    };
+    Some(EffectState {
+        last,
+        doubted: true,
+        ..EffectState::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read_one(entry: &Value) -> NodeRecord {
+        record("n", entry, None).unwrap()
+    }
+
+    #[test]
+    fn a_started_node_with_effects_is_in_doubt() {
+        for (entry, in_doubt) in [
+            (json!({"type": "http-request", "status": "running"}), true),
+            (
+                json!({"type": "slack-post", "status": "auto_swapping"}),
+                true,
+            ),
+            (
+                json!({"type": "x", "status": "failure", "error": {"class": "in_doubt"}}),
+                true,
+            ),
+            (
+                json!({"type": "x", "status": "failure", "error": {"class": "transient"}}),
+                false,
+            ),
+            (
+                json!({"type": "x", "status": "failure", "error": "503"}),
+                false,
+            ),
+            (json!({"type": "log", "status": "running"}), false),
+            (json!({"type": "x", "status": "pending"}), false),
+        ] {
+            let effect = read_one(&entry).effect;
+            assert_eq!(
+                effect.is_some_and(|effect| effect.is_in_doubt()),
+                in_doubt,
+                "{entry}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_column_is_kept() {
+        let entry = json!({
+            "type": "if", "status": "success", "result": {"branch": "else"}, "input": null,
+            "context": {"z": 1, "a": 2}, "secretKeys": ["token"], "attempts": "three"
+        });
+        let record = read_one(&entry);
+        assert_eq!(record.branch.as_deref(), Some("else"));
+        assert_eq!(record.input.as_ref().unwrap().as_str(), "null");
+        assert_eq!(record.secret_keys(), ["token"]);
+        let kept = r#"{"context":{"z":1,"a":2},"secretKeys":["token"],"attempts":"three"}"#;
+        assert_eq!(record.extra.unwrap().as_str(), kept);
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        for (entry, part) in [
+            (json!([]), "must be an object"),
+            (json!({}), "no status"),
+            (json!({"status": "done"}), "\"done\""),
+            (json!({"status": 1}), "status must be a string"),
+            (
+                json!({"status": "success", "startedAt": 5}),
+                "startedAt must be a string",
+            ),
+        ] {
+            let error = record("n", &entry, None).unwrap_err().to_string();
+            assert!(
+                error.contains(part) && error.contains("executionState.n"),
+                "{error}"
+            );
+        }
+    }
+}

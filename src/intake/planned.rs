@@ -1,0 +1,116 @@
+//! A source, checked and planned: the same at acceptance and in the worker.
+
+use crate::{
+    config::LimitsConfig,
+    domain::{NodeRecord, OrganizationId, Refusal, Run, RunId, RunStatus},
+    plan::{Plan, PlanNode, State, plan},
+    store::{Store, StoreError},
+    workflow::{Definition, DefinitionLimits},
+};
+
+/// A source that may be retried, and what the retry will do.
+#[derive(Debug)]
+pub struct Planned {
+    /// The source's header.
+    pub source: Run,
+    /// Its nodes' records.
+    pub records: Vec<NodeRecord>,
+    /// Its definition.
+    pub definition: Definition,
+    /// What the retry will do.
+    pub plan: Plan,
+}
+
+impl Planned {
+    /// Reads, checks and plans a source; `None` if the organisation has no such run.
+    ///
+    /// # Errors
+    /// The ledger did not answer.
+    pub async fn load(
+        store: &Store,
+        limits: &LimitsConfig,
+        organization: &OrganizationId,
+        id: &RunId,
+    ) -> Result<Option<Result<Self, Refusal>>, StoreError> {
+        let Some(source) = store.run(organization, id).await? else {
+            return Ok(None);
+        };
+        if let Some(refusal) = unfit(&source) {
+            return Ok(Some(Err(refusal)));
+        }
+        let text = match &source.definition_hash {
+            Some(hash) => store.definition(hash).await?,
+            None => None,
+        };
+        let Some(text) = text else {
+            return Ok(Some(Err(Refusal::missing_state(id, "definition"))));
+        };
+        let limits = DefinitionLimits {
+            nodes: limits.nodes,
+            ..DefinitionLimits::default()
+        };
+        let read = text
+            .value()
+            .ok()
+            .and_then(|value| Definition::parse(&value, &limits).ok());
+        let Some(definition) = read else {
+            return Ok(Some(Err(Refusal::missing_state(
+                id,
+                "definition that can be read",
+            ))));
+        };
+        let records = store.nodes(id, None).await?;
+        Ok(Some(Self::new(source, definition, records)))
+    }
+
+    fn new(source: Run, definition: Definition, records: Vec<NodeRecord>) -> Result<Self, Refusal> {
+        let missing = || Refusal::missing_state(&source.id, "record of the trigger that fired");
+        let fired = source.trigger_node_id.as_ref().ok_or_else(missing)?;
+        let trigger = definition.find(fired.as_str()).ok_or_else(missing)?;
+        let state = State::new(&definition, &records);
+        if state.get(trigger).is_none() {
+            return Err(missing());
+        }
+        let plan = plan(&definition, trigger, &state);
+        let unconfirmed = plan.unconfirmed(&definition);
+        if !unconfirmed.is_empty() {
+            return Err(Refusal::confirmation_required(&source.id, &unconfirmed));
+        }
+        Ok(Self {
+            source,
+            records,
+            definition,
+            plan,
+        })
+    }
+
+    /// Every line of the plan with the source's record of its node, if there is one.
+    pub fn lines(&self) -> impl Iterator<Item = (&PlanNode, Option<&NodeRecord>)> {
+        let state = State::new(&self.definition, &self.records);
+        self.plan.nodes.iter().map(move |line| {
+            let node = line
+                .path
+                .segments()
+                .last()
+                .map(|segment| segment.node.as_str());
+            let ix = node.and_then(|node| self.definition.find(node));
+            (line, ix.and_then(|ix| state.get(ix)))
+        })
+    }
+}
+
+fn unfit(source: &Run) -> Option<Refusal> {
+    match source.status {
+        RunStatus::Waiting | RunStatus::Running => {
+            Some(Refusal::still_active(&source.id, source.status))
+        }
+        RunStatus::Success | RunStatus::Partial => {
+            Some(Refusal::not_retryable(&source.id, source.status))
+        }
+        RunStatus::Failure | RunStatus::Cancelled if source.created => None,
+        RunStatus::Failure | RunStatus::Cancelled => {
+            let instead = source.source_run_id.as_ref().unwrap_or(&source.id);
+            Some(Refusal::never_created(&source.id, instead))
+        }
+    }
+}

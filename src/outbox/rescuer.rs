@@ -1,0 +1,60 @@
+//! The rescuer: expired leases and lost messages become due again.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broker::Hints,
+    store::{Rescued, Store, StoreError},
+};
+
+/// How often to look.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Makes due again what was forgotten.
+#[derive(Debug, Clone)]
+pub struct Rescuer {
+    store: Store,
+    hints: Hints,
+}
+
+impl Rescuer {
+    /// A rescuer on this ledger.
+    #[must_use]
+    pub fn new(store: Store, hints: Hints) -> Self {
+        Self { store, hints }
+    }
+
+    /// Rescues until it is stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.run_once().await {
+                tracing::warn!(error = %error, "the ledger can't be searched; trying again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+        }
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// The ledger did not answer.
+    pub async fn run_once(&self) -> Result<Rescued, StoreError> {
+        let rescued = self.store.rescue().await?;
+        if rescued != Rescued::default() {
+            tracing::info!(
+                rescued.abandoned,
+                rescued.unclaimed,
+                "made forgotten runs due again"
+            );
+            metrics::counter!("redrive_runs_rescued_total").increment(rescued.abandoned);
+            metrics::counter!("redrive_dispatches_resent_total").increment(rescued.unclaimed);
+            self.hints.something_is_due();
+        }
+        Ok(rescued)
+    }
+}

@@ -1,0 +1,163 @@
+//! Starts, imports and retries come in.
+
+use crate::domain::{Lane, OrganizationId, Refusal, Retry, RetryState, Run, RunId, RunStatus};
+
+use super::{
+    super::{AcceptedStart, ImportOutcome, NewImport, NewRetry, NewStart},
+    Engine, LockedRun, Statements, StoreError, missing,
+};
+
+/// Stores a new run, its trigger's record and its outbox row.
+pub(in crate::store) async fn accept_start<E: Engine>(
+    engine: &E,
+    start: &NewStart,
+) -> Result<AcceptedStart, StoreError> {
+    let mut tx = engine.begin().await?;
+    tx.put_definition(&start.definition).await?;
+    let traceparent = start.traceparent.as_deref();
+    if !tx.insert_run(&start.run, start.lane, traceparent).await? {
+        return Ok(AcceptedStart::RunExists);
+    }
+    tx.put_nodes(&start.run.id, std::slice::from_ref(&start.trigger))
+        .await?;
+    tx.put_outbox(&start.run.id, None).await?;
+    tx.commit().await?;
+    Ok(AcceptedStart::Accepted)
+}
+
+/// Stores an ended run from elsewhere, and its place in a chain.
+pub(in crate::store) async fn import<E: Engine>(
+    engine: &E,
+    import: &NewImport,
+) -> Result<ImportOutcome, StoreError> {
+    let mut tx = engine.begin().await?;
+    let mut run = import.run.clone();
+    let source = match &run.source_run_id {
+        Some(id) => source_with_locked_root(&mut tx, &run.organization_id, id).await?,
+        None => None,
+    };
+    run.root_run_id = source
+        .as_ref()
+        .map_or_else(|| run.id.clone(), |source| source.root_run_id.clone());
+    if let Some(definition) = &import.definition {
+        tx.put_definition(definition).await?;
+    }
+    if !tx.insert_run(&run, Lane::Interactive, None).await? {
+        return Ok(ImportOutcome::RunExists);
+    }
+    tx.put_nodes(&run.id, &import.nodes).await?;
+    tx.log_variable_writes(&run.id, &import.variable_writes)
+        .await?;
+    if let Some(source) = source {
+        let ordinal = tx.next_ordinal(&source.id).await?;
+        let retry = retry_of_import(import, &run, &source, ordinal);
+        tx.insert_retry(&retry, false).await?;
+    }
+    tx.commit().await?;
+    Ok(ImportOutcome::Imported(Box::new(run)))
+}
+
+/// The retry that an import counts as.
+fn retry_of_import(import: &NewImport, run: &Run, source: &Run, ordinal: i64) -> Retry {
+    Retry {
+        id: import.retry_id.clone(),
+        organization_id: run.organization_id.clone(),
+        source_run_id: source.id.clone(),
+        run_id: run.id.clone(),
+        root_run_id: source.root_run_id.clone(),
+        ordinal: Some(ordinal),
+        state: RetryState::Created,
+        lane: Lane::Interactive,
+        request: crate::domain::JsonText::trusted("{}"),
+        reason: None,
+        triggered_by: run.triggered_by.clone(),
+        refusal: None,
+        created_at: run.created_at,
+        updated_at: run.created_at,
+    }
+}
+
+/// Reserves the run of a retry, or says why not.
+pub(in crate::store) async fn accept_retry<E: Engine>(
+    engine: &E,
+    new: &NewRetry,
+) -> Result<Result<(Run, Retry), Refusal>, StoreError> {
+    let mut tx = engine.begin().await?;
+    let organization = &new.retry.organization_id;
+    let id = &new.retry.source_run_id;
+    let Some(source) = source_with_locked_root(&mut tx, organization, id).await? else {
+        return Ok(Err(Refusal::missing_state(id, "state here")));
+    };
+    if let Some(refusal) = refusal(&mut tx, &source, new.chain_limit).await? {
+        return Ok(Err(refusal));
+    }
+    let run = Run {
+        root_run_id: source.root_run_id.clone(),
+        ..new.run.clone()
+    };
+    let retry = Retry {
+        root_run_id: source.root_run_id,
+        ordinal: Some(tx.next_ordinal(id).await?),
+        ..new.retry.clone()
+    };
+    let traceparent = new.traceparent.as_deref();
+    if !tx.insert_run(&run, retry.lane, traceparent).await? {
+        return Err(StoreError::Inconsistent {
+            table: "runs",
+            column: "id",
+            row: run.id.to_string(),
+            why: "the id chosen for a retry's run is taken".into(),
+        });
+    }
+    tx.insert_retry(&retry, true).await?;
+    tx.put_outbox(&run.id, None).await?;
+    tx.commit().await?;
+    Ok(Ok((run, retry)))
+}
+
+/// The source, read again once its chain is locked: whoever holds the root's lock decides for the
+/// whole chain, so that all others find what it did.
+async fn source_with_locked_root<T: Statements + Send>(
+    tx: &mut T,
+    organization: &OrganizationId,
+    id: &RunId,
+) -> Result<Option<Run>, StoreError> {
+    let Some(Run { root_run_id, .. }) = tx.run(organization, id).await? else {
+        return Ok(None);
+    };
+    let root: Option<LockedRun> = tx.lock_run(&root_run_id).await?;
+    if root.is_none() {
+        return Err(missing("runs", root_run_id));
+    }
+    tx.run(organization, id).await
+}
+
+/// Why a run of a locked chain can't be retried now.
+async fn refusal<T: Statements + Send>(
+    tx: &mut T,
+    source: &Run,
+    chain_limit: u32,
+) -> Result<Option<Refusal>, StoreError> {
+    let id = &source.id;
+    match source.status {
+        RunStatus::Waiting | RunStatus::Running => {
+            return Ok(Some(Refusal::still_active(id, source.status)));
+        }
+        RunStatus::Success | RunStatus::Partial => {
+            return Ok(Some(Refusal::not_retryable(id, source.status)));
+        }
+        RunStatus::Failure | RunStatus::Cancelled => {}
+    }
+    if !source.created {
+        let instead = source.source_run_id.as_ref().unwrap_or(id);
+        return Ok(Some(Refusal::never_created(id, instead)));
+    }
+    if let Some((retry, run)) = tx.live_retry(&source.root_run_id).await? {
+        return Ok(Some(Refusal::in_progress(id, &retry, &run)));
+    }
+    if let Some(head) = tx.head(id).await? {
+        return Ok(Some(Refusal::already_retried(id, &head)));
+    }
+    let too_long = tx.chain_length(id).await? >= i64::from(chain_limit);
+    Ok(too_long.then(|| Refusal::chain_too_long(id, chain_limit)))
+}

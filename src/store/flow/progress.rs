@@ -1,0 +1,119 @@
+//! What the holder of a lease writes: checkpoints, pauses, the end.
+
+use crate::domain::{RetryEvent, RunStatus, format_timestamp};
+
+use super::{
+    super::{Checkpoint, Fence, Finish, Finished, Parking, Written},
+    Engine, LockedRun, Statements, StoreError, advance, end, fenced, missing, wait,
+};
+
+/// Writes what happened to some nodes.
+pub(in crate::store) async fn checkpoint<E: Engine>(
+    engine: &E,
+    fence: &Fence,
+    checkpoint: &Checkpoint,
+) -> Result<Written, StoreError> {
+    let mut tx = engine.begin().await?;
+    let Some(mut locked) = fenced(&mut tx, fence).await? else {
+        return Ok(Written::LeaseLost);
+    };
+    write(&mut tx, &mut locked, checkpoint).await?;
+    tx.update_run(&locked).await?;
+    tx.commit().await?;
+    Ok(Written::Done {
+        cancel_requested: locked.run.cancel_requested_at.is_some(),
+    })
+}
+
+/// Writes the records of a checkpoint, and puts the rest of it on the run.
+async fn write<T: Statements + Send>(
+    tx: &mut T,
+    locked: &mut LockedRun,
+    checkpoint: &Checkpoint,
+) -> Result<(), StoreError> {
+    let run = &locked.run.id;
+    tx.put_nodes(run, &checkpoint.records).await?;
+    tx.log_variable_writes(run, &checkpoint.variable_writes)
+        .await?;
+    locked.run.total_cu = checkpoint.total_cu.clone();
+    if checkpoint.has_outcome {
+        locked.lost_leases = 0;
+    }
+    Ok(())
+}
+
+/// Writes a checkpoint and lets the worker go.
+pub(in crate::store) async fn park<E: Engine>(
+    engine: &E,
+    fence: &Fence,
+    parking: &Parking,
+) -> Result<Written, StoreError> {
+    let mut tx = engine.begin().await?;
+    let Some(mut locked) = fenced(&mut tx, fence).await? else {
+        return Ok(Written::LeaseLost);
+    };
+    write(&mut tx, &mut locked, &parking.checkpoint).await?;
+    wait(&mut locked, parking.waiting_for);
+    tx.update_run(&locked).await?;
+    // A cancellation waits for nothing: the next holder ends the run.
+    let cancel_requested = locked.run.cancel_requested_at.is_some();
+    let due_at = (!cancel_requested).then_some(parking.due_at);
+    tx.put_outbox(&fence.run_id, due_at).await?;
+    tx.commit().await?;
+    Ok(Written::Done { cancel_requested })
+}
+
+/// Writes the last checkpoint and ends the run. Ending and cancelling meet under the run's lock:
+/// whichever comes second finds what the first one did.
+pub(in crate::store) async fn finish<E: Engine>(
+    engine: &E,
+    fence: &Fence,
+    finish: &Finish,
+) -> Result<Finished, StoreError> {
+    let mut tx = engine.begin().await?;
+    let Some(mut locked) = fenced(&mut tx, fence).await? else {
+        return Ok(Finished::LeaseLost);
+    };
+    if locked.run.cancel_requested_at.is_some() && finish.status != RunStatus::Cancelled {
+        return Ok(Finished::CancelRequested);
+    }
+    write(&mut tx, &mut locked, &finish.checkpoint).await?;
+    end_retry(&mut tx, &locked, finish).await?;
+    let finished_at = format_timestamp(finish.now);
+    end(
+        &mut locked,
+        finish.status,
+        finish.summary.clone(),
+        finished_at,
+    );
+    tx.update_run(&locked).await?;
+    tx.delete_outbox(&fence.run_id).await?;
+    tx.commit().await?;
+    Ok(Finished::Ended)
+}
+
+/// The retry behind an ended run lives no more; if the run was never created, it was cancelled.
+async fn end_retry<T: Statements + Send>(
+    tx: &mut T,
+    locked: &LockedRun,
+    finish: &Finish,
+) -> Result<(), StoreError> {
+    let run = &locked.run;
+    let Some(mut retry) = tx.retry_of_run(&run.id).await? else {
+        return if run.created {
+            Ok(())
+        } else {
+            Err(missing("retries", &run.id))
+        };
+    };
+    if !run.created {
+        let event = if finish.status == RunStatus::Cancelled {
+            RetryEvent::Cancel
+        } else {
+            // The state machine has no such end before creation, and says so.
+            RetryEvent::Supersede
+        };
+        advance(&mut retry, event, finish.now)?;
+    }
+    tx.update_retry(&retry, false).await
+}

@@ -1,0 +1,175 @@
+//! Due rows on their way to workers, and what was forgotten on it.
+
+use std::time::Duration;
+
+use crate::domain::RunId;
+
+use super::{
+    super::{
+        Backlog, DueRow, Rescued, StoreError,
+        rows::{OutboxRow, read_all},
+    },
+    PostgresStore, micros,
+    read::texts,
+};
+
+// Several relays never wait for each other, and never get the same row.
+const LEASE_DUE: &str = "
+    with due as (
+        select run_id
+          from outbox
+         where sent_at is null
+           and due_at <= statement_timestamp()
+           and (locked_until is null or locked_until <= statement_timestamp())
+         order by due_at, run_id
+         limit $1
+           for update skip locked
+    ), leased as (
+        update outbox
+           set locked_until = clock_timestamp() + $2::bigint * interval '1 microsecond'
+          from due
+         where outbox.run_id = due.run_id
+        returning outbox.run_id, outbox.due_at
+    )
+    select leased.run_id, runs.created, retries.id as retry_id, runs.organization_id, runs.lane,
+           runs.traceparent
+      from leased
+      join runs on runs.id = leased.run_id
+      left join retries on retries.run_id = leased.run_id
+     order by leased.due_at, leased.run_id";
+
+// A row that no relay has is another one: the run was claimed and parked meanwhile.
+const MARK_SENT: &str = "
+    with sent as (
+        select run_id
+          from outbox
+         where run_id = any ($1::text[]) and sent_at is null and locked_until is not null
+         order by run_id
+           for update
+    )
+    update outbox
+       set sent_at = clock_timestamp(), sends = sends + 1, locked_until = null
+      from sent
+     where outbox.run_id = sent.run_id";
+
+const UNMARK_SENT: &str = "
+    update outbox set sent_at = null where run_id = $1 and sent_at is not null";
+
+// A worker died and nobody noticed yet. Its lease stays on the run: the next claim counts it.
+const RESCUE_EXPIRED: &str = "
+    insert into outbox (run_id, due_at)
+    select id, clock_timestamp()
+      from runs
+     where lease_owner is not null
+       and lease_until <= statement_timestamp()
+       and not exists (select 1 from outbox where outbox.run_id = runs.id)
+       for no key update skip locked
+    on conflict (run_id) do nothing";
+
+const RESCUE_FORGOTTEN: &str = "
+    insert into outbox (run_id, due_at)
+    select id, clock_timestamp()
+      from runs
+     where status = 'waiting'
+       and waiting_for = 'queue'
+       and lease_owner is null
+       and not exists (select 1 from outbox where outbox.run_id = runs.id)
+       for no key update skip locked
+    on conflict (run_id) do nothing";
+
+// The message is lost, or waits behind very many: 30 s, doubling with every send up to 10 min.
+const RESCUE_UNCLAIMED: &str = "
+    with unclaimed as (
+        select run_id
+          from outbox
+         where sent_at is not null
+           and sent_at <= statement_timestamp()
+               - least(interval '10 minutes', interval '30 seconds' * (1 << least(sends - 1, 5)::int))
+         order by run_id
+           for update skip locked
+    )
+    update outbox
+       set sent_at = null
+      from unclaimed
+     where outbox.run_id = unclaimed.run_id";
+
+const FORGET_SENT: &str = "update outbox set sent_at = null, locked_until = null";
+
+const EXPIRE_LEASES: &str = "
+    update runs
+       set lease_until = clock_timestamp()
+     where lease_owner is not null and lease_until > clock_timestamp()";
+
+const BACKLOG_DUE: &str = "
+    select count(*), coalesce(extract(epoch from clock_timestamp() - min(due_at)), 0)::float8
+      from outbox
+     where due_at <= statement_timestamp()";
+
+const BACKLOG_LEASED: &str = "
+    select count(*)
+      from runs
+     where lease_owner is not null and lease_until > statement_timestamp()";
+
+impl PostgresStore {
+    pub(in crate::store) async fn lease_due(
+        &self,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<DueRow>, StoreError> {
+        let rows: Vec<OutboxRow> = sqlx::query_as(LEASE_DUE)
+            .bind(i64::from(limit))
+            .bind(micros(lease))
+            .fetch_all(&self.pool)
+            .await?;
+        read_all(rows)
+    }
+
+    pub(in crate::store) async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
+        sqlx::query(MARK_SENT)
+            .bind(texts(runs))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn unmark_sent(&self, run: &RunId) -> Result<(), StoreError> {
+        sqlx::query(UNMARK_SENT)
+            .bind(run.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let expired = sqlx::query(RESCUE_EXPIRED).execute(&mut *tx).await?;
+        let forgotten = sqlx::query(RESCUE_FORGOTTEN).execute(&mut *tx).await?;
+        let unclaimed = sqlx::query(RESCUE_UNCLAIMED).execute(&mut *tx).await?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
+        Ok(Rescued {
+            abandoned: expired.rows_affected() + forgotten.rows_affected(),
+            unclaimed: unclaimed.rows_affected(),
+        })
+    }
+
+    pub(in crate::store) async fn expire_leases(&self) -> Result<u64, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let expired = sqlx::query(EXPIRE_LEASES).execute(&mut *tx).await?;
+        sqlx::query(FORGET_SENT).execute(&mut *tx).await?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
+        Ok(expired.rows_affected())
+    }
+
+    pub(in crate::store) async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let (due, oldest_seconds): (i64, f64) =
+            sqlx::query_as(BACKLOG_DUE).fetch_one(&self.pool).await?;
+        let leased: i64 = sqlx::query_scalar(BACKLOG_LEASED)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Backlog {
+            due,
+            oldest_seconds,
+            leased,
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! API tokens.
+
+use crate::domain::{Timestamp, TokenId};
+
+use super::{
+    super::{
+        NewToken, StoreError, Token,
+        rows::{TokenRow, read_all},
+    },
+    PostgresStore,
+};
+
+const INSERT_TOKEN: &str = "
+    insert into tokens (id, organization_id, name, secret_hash, scopes, created_at)
+    values ($1, $2, $3, $4, $5, $6)";
+
+const TOKEN: &str = "
+    select id, organization_id, name, secret_hash, scopes, created_at, revoked_at
+      from tokens
+     where id = $1 and revoked_at is null";
+
+const TOKENS: &str = "
+    select id, organization_id, name, secret_hash, scopes, created_at, revoked_at
+      from tokens
+     order by created_at desc, id desc";
+
+const REVOKE_TOKEN: &str = "
+    update tokens set revoked_at = $2 where id = $1 and revoked_at is null";
+
+impl PostgresStore {
+    pub(in crate::store) async fn insert_token(&self, token: &NewToken) -> Result<(), StoreError> {
+        sqlx::query(INSERT_TOKEN)
+            .bind(token.id.as_str())
+            .bind(token.organization_id.as_str())
+            .bind(token.name.as_deref())
+            .bind(&token.secret_hash)
+            .bind(&token.scopes)
+            .bind(token.created_at)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn token(&self, id: &TokenId) -> Result<Option<Token>, StoreError> {
+        let row: Option<TokenRow> = sqlx::query_as(TOKEN)
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Token::try_from).transpose()
+    }
+
+    pub(in crate::store) async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        read_all::<TokenRow, _>(sqlx::query_as(TOKENS).fetch_all(&self.pool).await?)
+    }
+
+    pub(in crate::store) async fn revoke_token(
+        &self,
+        id: &TokenId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(REVOKE_TOKEN)
+            .bind(id.as_str())
+            .bind(now)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}

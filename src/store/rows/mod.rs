@@ -1,0 +1,181 @@
+//! Rows as both engines return them, and their way into the domain's types.
+//!
+//! A value that can't be read is reported with its table, column and row.
+
+mod node;
+mod retry;
+mod run;
+
+pub(super) use node::{NodeRow, VariableWriteRow, history};
+pub(super) use retry::RetryRow;
+pub(super) use run::{LockedRow, LockedRun, RunRow};
+
+use std::str::FromStr;
+
+use crate::domain::{Lane, RetryId, RunId, Timestamp};
+
+use super::{DueRow, Renewed, StoreError, Token, WorkKind};
+
+/// Names the place of a value, to say where an unreadable one is.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    table: &'static str,
+    row: &'a str,
+}
+
+impl Place<'_> {
+    fn unreadable(self, column: &'static str, why: impl ToString) -> StoreError {
+        StoreError::Inconsistent {
+            table: self.table,
+            column,
+            row: self.row.to_owned(),
+            why: why.to_string(),
+        }
+    }
+
+    fn id<T: FromStr<Err: ToString>>(
+        self,
+        column: &'static str,
+        text: &str,
+    ) -> Result<T, StoreError> {
+        text.parse().map_err(|e: T::Err| self.unreadable(column, e))
+    }
+
+    fn optional_id<T: FromStr<Err: ToString>>(
+        self,
+        column: &'static str,
+        text: Option<&str>,
+    ) -> Result<Option<T>, StoreError> {
+        text.map(|text| self.id(column, text)).transpose()
+    }
+
+    fn word<T>(
+        self,
+        column: &'static str,
+        word: &str,
+        parse: fn(&str) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        parse(word).ok_or_else(|| self.unreadable(column, format!("unknown word {word:?}")))
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(
+        self,
+        column: &'static str,
+        text: &str,
+    ) -> Result<T, StoreError> {
+        serde_json::from_str(text).map_err(|e| self.unreadable(column, e))
+    }
+}
+
+/// A due row of the outbox, with what a message says about its run.
+#[derive(sqlx::FromRow)]
+pub(super) struct OutboxRow {
+    run_id: String,
+    created: bool,
+    retry_id: Option<String>,
+    organization_id: String,
+    lane: String,
+    traceparent: Option<String>,
+}
+
+impl TryFrom<OutboxRow> for DueRow {
+    type Error = StoreError;
+
+    fn try_from(row: OutboxRow) -> Result<Self, StoreError> {
+        let place = Place {
+            table: "runs",
+            row: &row.run_id,
+        };
+        let retry_id = place.optional_id("retry_id", row.retry_id.as_deref())?;
+        Ok(Self {
+            run_id: place.id("id", &row.run_id)?,
+            kind: if row.created {
+                WorkKind::Run
+            } else {
+                WorkKind::Retry
+            },
+            retry_id: retry_id.filter(|_| !row.created),
+            organization_id: place.id("organization_id", &row.organization_id)?,
+            lane: place.word("lane", &row.lane, Lane::parse)?,
+            traceparent: row.traceparent,
+        })
+    }
+}
+
+/// A lease that was renewed.
+#[derive(sqlx::FromRow)]
+pub(super) struct RenewedRow {
+    run_id: String,
+    cancel_requested: bool,
+}
+
+impl TryFrom<RenewedRow> for Renewed {
+    type Error = StoreError;
+
+    fn try_from(row: RenewedRow) -> Result<Self, StoreError> {
+        let place = Place {
+            table: "runs",
+            row: &row.run_id,
+        };
+        Ok(Self {
+            run_id: place.id("id", &row.run_id)?,
+            cancel_requested: row.cancel_requested,
+        })
+    }
+}
+
+/// A stored token.
+#[derive(sqlx::FromRow)]
+pub(super) struct TokenRow {
+    id: String,
+    organization_id: String,
+    name: Option<String>,
+    secret_hash: String,
+    scopes: String,
+    created_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+}
+
+impl TryFrom<TokenRow> for Token {
+    type Error = StoreError;
+
+    fn try_from(row: TokenRow) -> Result<Self, StoreError> {
+        let place = Place {
+            table: "tokens",
+            row: &row.id,
+        };
+        Ok(Self {
+            id: place.id("id", &row.id)?,
+            organization_id: place.id("organization_id", &row.organization_id)?,
+            name: row.name,
+            secret_hash: row.secret_hash,
+            scopes: row.scopes,
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        })
+    }
+}
+
+/// Reads many rows at once.
+pub(super) fn read_all<Row, T>(rows: Vec<Row>) -> Result<Vec<T>, StoreError>
+where
+    T: TryFrom<Row, Error = StoreError>,
+{
+    rows.into_iter().map(T::try_from).collect()
+}
+
+/// A run's id that a statement about `table` gave.
+pub(super) fn read_run_id(table: &'static str, id: &str) -> Result<RunId, StoreError> {
+    Place { table, row: id }.id("run_id", id)
+}
+
+/// A retry's id and its run's.
+pub(super) fn read_live_retry(
+    (id, run_id): (String, String),
+) -> Result<(RetryId, RunId), StoreError> {
+    let place = Place {
+        table: "retries",
+        row: &id,
+    };
+    Ok((place.id("id", &id)?, place.id("run_id", &run_id)?))
+}

@@ -1,0 +1,180 @@
+//! Due rows on their way to workers, and what was forgotten on it.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::domain::{RunId, Timestamp};
+
+use super::{
+    super::{
+        Backlog, DueRow, Rescued, StoreError, later,
+        rows::{OutboxRow, read_all},
+    },
+    IMMEDIATE, SqliteStore,
+    read::texts,
+    time::{now, text},
+};
+
+const PICK_DUE: &str = "
+    select outbox.run_id, runs.created, retries.id as retry_id, runs.organization_id, runs.lane,
+           runs.traceparent
+      from outbox
+      join runs on runs.id = outbox.run_id
+      left join retries on retries.run_id = outbox.run_id
+     where outbox.sent_at is null
+       and outbox.due_at <= $2
+       and (outbox.locked_until is null or outbox.locked_until <= $2)
+     order by outbox.due_at, outbox.run_id
+     limit $1";
+
+const LOCK_DUE: &str = "
+    update outbox
+       set locked_until = $2
+     where run_id in (select value from json_each($1))";
+
+// A row that no relay has is another one: the run was claimed and parked meanwhile.
+const MARK_SENT: &str = "
+    update outbox
+       set sent_at = $2, sends = sends + 1, locked_until = null
+     where run_id in (select value from json_each($1))
+       and sent_at is null
+       and locked_until is not null";
+
+const UNMARK_SENT: &str = "
+    update outbox set sent_at = null where run_id = $1 and sent_at is not null";
+
+// A worker died and nobody noticed yet. Its lease stays on the run: the next claim counts it.
+const RESCUE_EXPIRED: &str = "
+    insert into outbox (run_id, due_at)
+    select id, $1
+      from runs
+     where lease_owner is not null
+       and lease_until <= $1
+       and not exists (select 1 from outbox where outbox.run_id = runs.id)";
+
+const RESCUE_FORGOTTEN: &str = "
+    insert into outbox (run_id, due_at)
+    select id, $1
+      from runs
+     where status = 'waiting'
+       and waiting_for = 'queue'
+       and lease_owner is null
+       and not exists (select 1 from outbox where outbox.run_id = runs.id)";
+
+// The message is lost, or waits behind very many: 30 s, doubling with every send up to 10 min.
+const RESCUE_UNCLAIMED: &str = "
+    update outbox
+       set sent_at = null
+     where sent_at is not null
+       and sent_at <= case sends when 1 then $1 when 2 then $2 when 3 then $3 when 4 then $4
+                                 when 5 then $5 else $6 end";
+
+const FORGET_SENT: &str = "update outbox set sent_at = null, locked_until = null";
+
+const EXPIRE_LEASES: &str = "
+    update runs set lease_until = $1 where lease_owner is not null and lease_until > $1";
+
+const BACKLOG_DUE: &str = "select count(*), min(due_at) from outbox where due_at <= $1";
+
+const BACKLOG_LEASED: &str = "
+    select count(*) from runs where lease_owner is not null and lease_until > $1";
+
+impl SqliteStore {
+    pub(in crate::store) async fn lease_due(
+        &self,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<DueRow>, StoreError> {
+        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let now = now();
+        let rows: Vec<OutboxRow> = sqlx::query_as(PICK_DUE)
+            .bind(i64::from(limit))
+            .bind(text(now))
+            .fetch_all(&mut *tx)
+            .await?;
+        let due: Vec<DueRow> = read_all(rows)?;
+        let ids: Vec<_> = due.iter().map(|row| &row.run_id).collect();
+        sqlx::query(LOCK_DUE)
+            .bind(texts(&ids))
+            .bind(text(later(now, lease)))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
+        Ok(due)
+    }
+
+    pub(in crate::store) async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
+        sqlx::query(MARK_SENT)
+            .bind(texts(runs))
+            .bind(text(now()))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn unmark_sent(&self, run: &RunId) -> Result<(), StoreError> {
+        sqlx::query(UNMARK_SENT)
+            .bind(run.as_str())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
+        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let now = now();
+        let expired = sqlx::query(RESCUE_EXPIRED)
+            .bind(text(now))
+            .execute(&mut *tx)
+            .await?;
+        let forgotten = sqlx::query(RESCUE_FORGOTTEN)
+            .bind(text(now))
+            .execute(&mut *tx)
+            .await?;
+        let ago = |seconds| text(now - TimeDelta::seconds(seconds));
+        let unclaimed = sqlx::query(RESCUE_UNCLAIMED)
+            .bind(ago(30))
+            .bind(ago(60))
+            .bind(ago(120))
+            .bind(ago(240))
+            .bind(ago(480))
+            .bind(ago(600))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
+        Ok(Rescued {
+            abandoned: expired.rows_affected() + forgotten.rows_affected(),
+            unclaimed: unclaimed.rows_affected(),
+        })
+    }
+
+    pub(in crate::store) async fn expire_leases(&self) -> Result<u64, StoreError> {
+        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let expired = sqlx::query(EXPIRE_LEASES)
+            .bind(text(now()))
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(FORGET_SENT).execute(&mut *tx).await?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
+        Ok(expired.rows_affected())
+    }
+
+    pub(in crate::store) async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let now = now();
+        let (due, oldest): (i64, Option<Timestamp>) = sqlx::query_as(BACKLOG_DUE)
+            .bind(text(now))
+            .fetch_one(&self.reader)
+            .await?;
+        let leased: i64 = sqlx::query_scalar(BACKLOG_LEASED)
+            .bind(text(now))
+            .fetch_one(&self.reader)
+            .await?;
+        let age = oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
+        Ok(Backlog {
+            due,
+            oldest_seconds: age.to_std().unwrap_or_default().as_secs_f64(),
+            leased,
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! What the flows ask of an engine: to begin a transaction, and the statements within it.
+//!
+//! The flows in `flow/` decide, once for both engines; an engine only writes the statements out
+//! in its own SQL.
+
+use std::future::Future;
+
+use crate::domain::{
+    JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId, Run, RunId, Timestamp,
+    VariableWrite,
+};
+
+use super::{StoreError, StoredDefinition, rows::LockedRun};
+
+/// The answer to a statement, some time.
+pub(super) trait Answer<T>: Future<Output = Result<T, StoreError>> + Send {}
+
+impl<T, F: Future<Output = Result<T, StoreError>> + Send> Answer<T> for F {}
+
+/// An engine that begins transactions.
+pub(super) trait Engine: Sync {
+    /// Its transactions; one that is dropped is rolled back.
+    type Transaction: Statements + Send;
+
+    /// Begins a transaction that may write.
+    fn begin(&self) -> impl Answer<Self::Transaction>;
+}
+
+/// Where a run's new nodes' cancellation leaves an explanation.
+#[derive(Debug, Clone)]
+pub(super) struct Cancellation {
+    /// When, as shown.
+    pub(super) finished_at: String,
+    /// The error of a node that was running and has an effect.
+    pub(super) in_doubt: JsonText,
+    /// The error of every other one.
+    pub(super) cancelled: JsonText,
+}
+
+/// The statements of one transaction.
+pub(super) trait Statements {
+    /// Makes everything durable.
+    fn commit(self) -> impl Answer<()>;
+
+    /// A run of an organisation, without a lock.
+    fn run(&mut self, organization: &OrganizationId, id: &RunId) -> impl Answer<Option<Run>>;
+
+    /// Locks a run until the end of the transaction and reads it, and the clock.
+    fn lock_run(&mut self, id: &RunId) -> impl Answer<Option<LockedRun>>;
+
+    /// Writes back what may change of a locked run.
+    fn update_run(&mut self, locked: &LockedRun) -> impl Answer<()>;
+
+    /// Adds a run; false if there is one with its id.
+    fn insert_run(&mut self, run: &Run, lane: Lane, traceparent: Option<&str>)
+    -> impl Answer<bool>;
+
+    /// Notes the plan that a run was created by.
+    fn set_plan(&mut self, run: &RunId, plan: &JsonText) -> impl Answer<()>;
+
+    /// Adds a definition, unless it is there.
+    fn put_definition(&mut self, definition: &StoredDefinition) -> impl Answer<()>;
+
+    /// Adds or replaces records; new ones come after those that are there.
+    fn put_nodes(&mut self, run: &RunId, records: &[NodeRecord]) -> impl Answer<()>;
+
+    /// Copies records from run to run without their attempts; how many there were.
+    fn copy_nodes(&mut self, from: &RunId, to: &RunId, paths: &[NodePath]) -> impl Answer<u64>;
+
+    /// Ends the nodes that are running, waiting or scheduled.
+    fn cancel_nodes(&mut self, run: &RunId, how: &Cancellation) -> impl Answer<()>;
+
+    /// Adds writes of variables to the log.
+    fn log_variable_writes(&mut self, run: &RunId, writes: &[VariableWrite]) -> impl Answer<()>;
+
+    /// Makes a run due at a time, or now; whatever was known of sending it is forgotten.
+    fn put_outbox(&mut self, run: &RunId, due_at: Option<Timestamp>) -> impl Answer<()>;
+
+    /// Takes the outbox row of a run, if it is due; whether it was.
+    fn take_due(&mut self, run: &RunId) -> impl Answer<bool>;
+
+    /// Takes the outbox row of a run, if there is one.
+    fn delete_outbox(&mut self, run: &RunId) -> impl Answer<()>;
+
+    /// Adds a retry.
+    fn insert_retry(&mut self, retry: &Retry, live: bool) -> impl Answer<()>;
+
+    /// The retry that a run is the outcome of. The run's lock guards it.
+    fn retry_of_run(&mut self, run: &RunId) -> impl Answer<Option<Retry>>;
+
+    /// Writes back what may change of a retry.
+    fn update_retry(&mut self, retry: &Retry, live: bool) -> impl Answer<()>;
+
+    /// The live retry of a chain, and its run.
+    fn live_retry(&mut self, root: &RunId) -> impl Answer<Option<(RetryId, RunId)>>;
+
+    /// The newest counted run below a run, if there is one.
+    fn head(&mut self, run: &RunId) -> impl Answer<Option<RunId>>;
+
+    /// The ordinal of the next retry of a run.
+    fn next_ordinal(&mut self, source: &RunId) -> impl Answer<i64>;
+
+    /// How many runs lead from the root of a chain to a run, both counted.
+    fn chain_length(&mut self, run: &RunId) -> impl Answer<i64>;
+}

@@ -1,0 +1,68 @@
+//! Keeps the leases of the runs held.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::{sync::broadcast::error::RecvError, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::held::Held;
+use crate::{broker::Hints, store::Store};
+
+/// How often to look at the clock between renewals, and for cancellations in the ledger.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Renews every lease at a third of its length, and drops runs at two thirds without renewal.
+pub(super) async fn keep(store: Store, held: Held, ttl: Duration, stop: CancellationToken) {
+    let mut last = Instant::now();
+    let tick = TICK.min(ttl / 6);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(tick) => {}
+        }
+        held.drop_stale(ttl * 2 / 3);
+        if last.elapsed() >= ttl / 3 {
+            last = Instant::now();
+            renew(&store, &held, ttl).await;
+        }
+    }
+}
+
+async fn renew(store: &Store, held: &Held, ttl: Duration) {
+    let fences = held.fences();
+    if fences.is_empty() {
+        return;
+    }
+    let asked = Instant::now();
+    // Bounded, so that a ledger that hangs does not keep stale runs from being dropped.
+    match tokio::time::timeout(ttl / 6, store.renew(&fences, ttl)).await {
+        Ok(Ok(renewed)) => {
+            let kept: HashMap<_, _> = renewed
+                .into_iter()
+                .map(|lease| (lease.run_id, lease.cancel_requested))
+                .collect();
+            let lost = fences.len() - kept.len().min(fences.len());
+            metrics::counter!("redrive_leases_lost_total")
+                .increment(u64::try_from(lost).unwrap_or(u64::MAX));
+            held.renewed(&fences, &kept, asked);
+        }
+        Ok(Err(error)) => tracing::warn!(error = %error, "leases could not be renewed"),
+        Err(_) => tracing::warn!("leases could not be renewed: the ledger does not answer"),
+    }
+}
+
+/// Passes cancellations asked for in this process on to the runs held.
+pub(super) async fn listen(hints: Hints, held: Held, stop: CancellationToken) {
+    let mut cancellations = hints.cancellations();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            run = cancellations.recv() => match run {
+                Ok(run) => held.cancel(&run),
+                // Missed some: the next renewal tells.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One delivery: claim, create, execute, settle.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{create::creation, held::Held, lease};
+use crate::{
+    broker::{Broker, Delivery, Hints},
+    config::{LimitsConfig, WorkerConfig},
+    domain::{Clock, Retry, RunId},
+    engine::{Engine, EngineError, Signals, Stopped},
+    intake::Planned,
+    store::{Claim, Store, StoreError, Written},
+};
+
+/// What a worker is made of.
+#[derive(Debug, Clone)]
+pub struct WorkerParts {
+    /// The ledger.
+    pub store: Store,
+    /// Where deliveries come from.
+    pub broker: Broker,
+    /// The process's hints.
+    pub hints: Hints,
+    /// What executes runs.
+    pub engine: Engine,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Slots, leases, drain.
+    pub config: WorkerConfig,
+    /// The limits.
+    pub limits: LimitsConfig,
+}
+
+/// A pool of slots that executes runs.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    parts: WorkerParts,
+    name: Arc<str>,
+    held: Held,
+    tasks: TaskTracker,
+}
+
+impl Worker {
+    /// A worker under this name, which is unique among all workers.
+    #[must_use]
+    pub fn new(parts: WorkerParts, name: &str) -> Self {
+        Self {
+            parts,
+            name: name.into(),
+            held: Held::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Works until it is stopped, then drains: no new runs, every run at hand goes on to the next
+    /// node boundary; after the drain time the calls under way are dropped.
+    pub async fn run(self, stop: CancellationToken) {
+        let keeping = CancellationToken::new();
+        let ttl = self.parts.config.lease();
+        let (store, hints) = (self.parts.store.clone(), self.parts.hints.clone());
+        let keeper = tokio::spawn(lease::keep(
+            store,
+            self.held.clone(),
+            ttl,
+            keeping.child_token(),
+        ));
+        let listener = tokio::spawn(lease::listen(
+            hints,
+            self.held.clone(),
+            keeping.child_token(),
+        ));
+        self.take_deliveries(&stop).await;
+        self.drain().await;
+        keeping.cancel();
+        // Both end as soon as they are told.
+        let _ = tokio::join!(keeper, listener);
+    }
+
+    async fn take_deliveries(&self, stop: &CancellationToken) {
+        let count = usize::try_from(self.parts.config.slots).unwrap_or(1).max(1);
+        let slots = Arc::new(Semaphore::new(count));
+        loop {
+            let slot = tokio::select! {
+                () = stop.cancelled() => return,
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+            };
+            // The semaphore is never closed.
+            let Ok(slot) = slot else { return };
+            let delivery = tokio::select! {
+                () = stop.cancelled() => return,
+                delivery = self.parts.broker.next() => delivery,
+            };
+            self.parts.hints.something_is_due();
+            let worker = self.clone();
+            self.tasks
+                .spawn(async move { worker.fenced(delivery, slot).await });
+        }
+    }
+
+    async fn drain(&self) {
+        self.tasks.close();
+        self.held.for_all(|signals| signals.drain.cancel());
+        let time = Duration::from_millis(self.parts.config.drain_ms);
+        if tokio::time::timeout(time, self.tasks.wait()).await.is_err() {
+            tracing::warn!("the time to stop is over: dropping the calls under way");
+            self.held.for_all(|signals| signals.abort.cancel());
+            // Releasing is one transaction a run; a ledger that is away must not hold us up.
+            let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+        }
+    }
+
+    /// Keeps a panic in one run from the others. Its lease expires, and counts as lost.
+    async fn fenced(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
+        let run_id = delivery.dispatch.run_id.clone();
+        let worker = self.clone();
+        let outcome = tokio::spawn(async move { worker.process(delivery).await }).await;
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%run_id, error = %Causes(&error), "the run could not go on; it is taken over");
+            }
+            Err(panic) => tracing::error!(%run_id, error = %panic, "the run's task panicked"),
+        }
+        drop(slot);
+        self.parts.hints.something_is_due();
+    }
+
+    async fn process(&self, delivery: Delivery) -> Result<(), EngineError> {
+        let run_id = delivery.dispatch.run_id.clone();
+        let claimed = Instant::now();
+        let ttl = self.parts.config.lease();
+        // A claim that fails leaves the row sent and unclaimed: the rescuer sends it again.
+        let claim = self.parts.store.claim(&run_id, &self.name, ttl).await?;
+        let Some(claim) = claim else {
+            delivery.ack();
+            return Ok(());
+        };
+        let signals = Signals::default();
+        let _holding = self
+            .held
+            .hold(claim.fence.clone(), signals.clone(), claimed);
+        if self.tasks.is_closed() {
+            signals.drain.cancel();
+        }
+        let claim = self.created(claim).await?;
+        delivery.ack();
+        let Some(claim) = claim else { return Ok(()) };
+        self.execute(&run_id, &claim, &signals).await
+    }
+
+    async fn execute(
+        &self,
+        run_id: &RunId,
+        claim: &Claim,
+        signals: &Signals,
+    ) -> Result<(), EngineError> {
+        let stopped = self.parts.engine.execute(claim, signals).await?;
+        tracing::info!(%run_id, epoch = claim.fence.epoch, outcome = ?stopped, "let go of a run");
+        if let Stopped::Ended(status) = stopped {
+            let trigger = if claim.retry.is_some() {
+                "retry"
+            } else {
+                "start"
+            };
+            metrics::counter!("redrive_runs_total", "status" => status.as_str(), "trigger" => trigger)
+                .increment(1);
+        }
+        Ok(())
+    }
+
+    /// The claim on a run that has its state; none if its retry is refused or the lease lost.
+    async fn created(&self, mut claim: Claim) -> Result<Option<Claim>, StoreError> {
+        let retry = match &claim.retry {
+            Some(retry) if !claim.run.created => retry.clone(),
+            _ => return Ok(Some(claim)),
+        };
+        let written = self.create(&claim, &retry).await?;
+        match written {
+            Some(Written::Done { cancel_requested }) => {
+                claim.run.created = true;
+                if cancel_requested {
+                    claim.run.cancel_requested_at = Some(self.parts.clock.now());
+                }
+                Ok(Some(claim))
+            }
+            Some(Written::LeaseLost) | None => Ok(None),
+        }
+    }
+
+    /// Validates the source again, then creates the run or refuses the retry (none).
+    async fn create(&self, claim: &Claim, retry: &Retry) -> Result<Option<Written>, StoreError> {
+        let WorkerParts {
+            store,
+            limits,
+            clock,
+            ..
+        } = &self.parts;
+        let source = &retry.source_run_id;
+        let planned = Planned::load(store, limits, &retry.organization_id, source).await?;
+        let refusal = match planned {
+            Some(Ok(planned)) => {
+                let creation = creation(&planned, clock.now());
+                return store.create(&claim.fence, &creation).await.map(Some);
+            }
+            Some(Err(refusal)) => refusal,
+            None => crate::domain::Refusal::missing_state(source, "record in this ledger"),
+        };
+        tracing::warn!(retry_id = %retry.id, reason = refusal.reason.as_str(), "refused a retry");
+        store.refuse(&claim.fence, &refusal, clock.now()).await?;
+        Ok(None)
+    }
+}
+
+/// An error with its causes, on one line.
+struct Causes<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! How much an expression may cost.
+
+use std::io;
+
+use serde_json::Value;
+
+use crate::domain::MAX_NESTING;
+
+/// The limits of expressions, checked while they are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpressionLimits {
+    /// Bytes between the marks of one expression.
+    pub expression_bytes: usize,
+    /// Expressions in one string.
+    pub per_string: usize,
+    /// Bytes of one resolved string or key of a payload, as compact JSON unless it is a text.
+    pub field_bytes: usize,
+    /// Bytes of all resolved strings and keys of one node's payload.
+    pub node_bytes: usize,
+    /// Nesting of the resolved payload.
+    pub nesting: usize,
+}
+
+impl Default for ExpressionLimits {
+    fn default() -> Self {
+        Self {
+            expression_bytes: 4 * 1024,
+            per_string: 64,
+            field_bytes: 1024 * 1024,
+            node_bytes: 4 * 1024 * 1024,
+            nesting: MAX_NESTING,
+        }
+    }
+}
+
+/// The bytes of `value` as compact JSON; none when there are more than `limit`, without going
+/// over the rest.
+pub(in crate::workflow) fn json_bytes(value: &Value, limit: usize) -> Option<usize> {
+    let mut counter = Counter { left: limit };
+    serde_json::to_writer(&mut counter, value).ok()?;
+    Some(limit - counter.left)
+}
+
+/// Counts what is written and keeps nothing.
+struct Counter {
+    left: usize,
+}
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self
+            .left
+            .checked_sub(bytes.len())
+            .ok_or_else(|| io::Error::other("over the limit"))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

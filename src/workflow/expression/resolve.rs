@@ -1,0 +1,336 @@
+//! Gives a payload its values.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    CONDITION, CONDITION_KIND, Expression, ExpressionError, ExpressionLimits, Fault, Operand, Part,
+    Scope, Template,
+    condition::{Term, may_be_missing, terms},
+    limits::json_bytes,
+};
+use crate::domain::{ErrorClass, NodeError, nesting};
+
+/// Keys with this prefix would change what the resolved payload means when it is read again.
+const RESERVED_PREFIX: &str = "$serde_json::private::";
+
+/// Resolves every expression in the strings and keys of `payload`, a node's of `kind`.
+///
+/// A string that is exactly one expression keeps the JSON type of its value. The `condition` of
+/// an `if` becomes `{"$and": [..]}`, `{"$or": [..]}` and `{"left", "op", "right"}`; `left` is
+/// absent where `$exists` or `$notExists` asks for a value that is missing.
+///
+/// # Errors
+/// Class `expression`, with `{expression, node, field}` as details: `missing_value` without a
+/// fallback, `invalid_expression`, `expression_limit`, `key_collision` when two keys of an object
+/// become the same, `invalid_key`. Class `definition`: `invalid_condition`.
+pub fn resolve_payload(
+    kind: &str,
+    payload: &Value,
+    scope: &dyn Scope,
+    limits: &ExpressionLimits,
+) -> Result<Value, Box<NodeError>> {
+    let mut resolver = Resolver {
+        has_condition: kind == CONDITION_KIND,
+        scope,
+        limits,
+        field: Vec::new(),
+        bytes_left: limits.node_bytes,
+    };
+    let value = resolver.value(payload)?;
+    if nesting(&value) > limits.nesting {
+        let message = format!(
+            "the resolved payload nests deeper than {} levels",
+            limits.nesting
+        );
+        return Err(resolver.fail("expression_limit", None, &message));
+    }
+    Ok(value)
+}
+
+struct Resolver<'a> {
+    has_condition: bool,
+    scope: &'a dyn Scope,
+    limits: &'a ExpressionLimits,
+    /// Where in the payload the resolver is.
+    field: Vec<Cow<'a, str>>,
+    bytes_left: usize,
+}
+
+impl<'a> Resolver<'a> {
+    fn value(&mut self, value: &'a Value) -> Result<Value, Box<NodeError>> {
+        match value {
+            Value::String(text) => self.string(text),
+            Value::Array(items) => self.array(items).map(Value::Array),
+            Value::Object(members) => self.object(members).map(Value::Object),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(value.clone()),
+        }
+    }
+
+    fn array(&mut self, items: &'a [Value]) -> Result<Vec<Value>, Box<NodeError>> {
+        let mut resolved = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let value = self.at(index.to_string(), |this| this.value(item))?;
+            resolved.push(value);
+        }
+        Ok(resolved)
+    }
+
+    fn object(
+        &mut self,
+        members: &'a Map<String, Value>,
+    ) -> Result<Map<String, Value>, Box<NodeError>> {
+        let is_payload = self.field.is_empty();
+        let mut resolved = Map::with_capacity(members.len());
+        for (key, value) in members {
+            let is_condition = is_payload && self.has_condition && key == CONDITION;
+            let (key, value) = self.at(key, |this| {
+                let new_key = this.key(key)?;
+                if resolved.contains_key(&new_key) {
+                    let message = "another key of the same object has become the same text";
+                    return Err(this.fail("key_collision", Some(key), message));
+                }
+                let value = if is_condition {
+                    this.condition(value)
+                } else {
+                    this.value(value)
+                };
+                Ok((new_key, value?))
+            })?;
+            resolved.insert(key, value);
+        }
+        Ok(resolved)
+    }
+
+    /// Runs `step` one level further down; errors inside name that field.
+    fn at<T>(
+        &mut self,
+        field: impl Into<Cow<'a, str>>,
+        step: impl FnOnce(&mut Self) -> Result<T, Box<NodeError>>,
+    ) -> Result<T, Box<NodeError>> {
+        self.field.push(field.into());
+        let done = step(self);
+        self.field.pop();
+        done
+    }
+
+    fn key(&mut self, key: &str) -> Result<String, Box<NodeError>> {
+        let template = self.parse(key)?;
+        let text = self.text(&template)?;
+        if text.starts_with(RESERVED_PREFIX) {
+            return Err(self.fail(
+                "invalid_key",
+                Some(key),
+                "the key has become a reserved one",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn string(&mut self, text: &str) -> Result<Value, Box<NodeError>> {
+        let template = self.parse(text)?;
+        let Some(expression) = template.as_expression() else {
+            return self.text(&template).map(Value::String);
+        };
+        let Some(value) = self.evaluate(expression) else {
+            return Err(self.missing(expression));
+        };
+        self.spend(&value, expression)?;
+        Ok(value.into_owned())
+    }
+
+    fn parse(&self, text: &str) -> Result<Template, Box<NodeError>> {
+        let is_node = |id: &str| self.scope.is_node(id);
+        Template::parse(text, &is_node, self.limits).map_err(|e| self.unreadable(&e))
+    }
+
+    /// The text of a template. Its pieces are measured before they are copied.
+    fn text(&mut self, template: &Template) -> Result<String, Box<NodeError>> {
+        let limit = self.limits.field_bytes.min(self.bytes_left);
+        let mut text = String::new();
+        for part in template.parts() {
+            let left = limit - text.len();
+            match part {
+                Part::Text(piece) | Part::Foreign(piece) if piece.len() <= left => {
+                    text.push_str(piece);
+                }
+                Part::Text(_) | Part::Foreign(_) => return Err(self.too_large(None)),
+                Part::Expression(expression) => {
+                    let Some(value) = self.evaluate(expression) else {
+                        return Err(self.missing(expression));
+                    };
+                    let piece = match value.as_str() {
+                        Some(piece) => Some(Cow::Borrowed(piece)),
+                        None => json_bytes(&value, left).map(|_| Cow::Owned(value.to_string())),
+                    };
+                    match piece.filter(|piece| piece.len() <= left) {
+                        Some(piece) => text.push_str(&piece),
+                        None => return Err(self.too_large(Some(expression))),
+                    }
+                }
+            }
+        }
+        self.bytes_left -= text.len();
+        Ok(text)
+    }
+
+    /// The value of an expression: of its first operand that is there and not null, else of its
+    /// last.
+    fn evaluate<'e>(&self, expression: &'e Expression) -> Option<Cow<'e, Value>>
+    where
+        'a: 'e,
+    {
+        let mut value = None;
+        for operand in &expression.operands {
+            value = match operand {
+                Operand::Path(path) => self.scope.get(path),
+                Operand::Literal(literal) => Some(Cow::Borrowed(literal)),
+            };
+            if value.as_ref().is_some_and(|value| !value.is_null()) {
+                break;
+            }
+        }
+        value
+    }
+
+    /// Accounts for a value that goes into the payload, before it is copied.
+    fn spend(&mut self, value: &Value, expression: &Expression) -> Result<(), Box<NodeError>> {
+        let limit = self.limits.field_bytes.min(self.bytes_left);
+        let Some(bytes) = json_bytes(value, limit) else {
+            return Err(self.too_large(Some(expression)));
+        };
+        self.bytes_left -= bytes;
+        Ok(())
+    }
+
+    fn condition(&mut self, condition: &'a Value) -> Result<Value, Box<NodeError>> {
+        let terms = match terms(condition) {
+            Ok(terms) => terms,
+            Err(message) => return Err(self.invalid_condition(&message)),
+        };
+        let mut resolved = Vec::with_capacity(terms.len());
+        for term in terms {
+            match term {
+                Term::Group {
+                    operator,
+                    conditions,
+                } => {
+                    let inner = self.at(operator, |this| this.conditions(conditions))?;
+                    resolved.push(json!({ operator: inner }));
+                }
+                Term::Comparisons { left, by_operator } => {
+                    let mut inner = self.at(left, |this| this.comparisons(left, by_operator))?;
+                    resolved.append(&mut inner);
+                }
+            }
+        }
+        match <[Value; 1]>::try_from(resolved) {
+            Ok([only]) => Ok(only),
+            Err(all) => Ok(json!({ "$and": all })),
+        }
+    }
+
+    fn conditions(&mut self, conditions: &'a [Value]) -> Result<Vec<Value>, Box<NodeError>> {
+        let mut resolved = Vec::with_capacity(conditions.len());
+        for (index, condition) in conditions.iter().enumerate() {
+            resolved.push(self.at(index.to_string(), |this| this.condition(condition))?);
+        }
+        Ok(resolved)
+    }
+
+    fn comparisons(
+        &mut self,
+        left: &str,
+        by_operator: &'a Map<String, Value>,
+    ) -> Result<Vec<Value>, Box<NodeError>> {
+        let template = self.parse(left)?;
+        let mut resolved = Vec::with_capacity(by_operator.len());
+        for (operator, right) in by_operator {
+            let mut comparison = Map::new();
+            let left = match template.as_expression() {
+                Some(expression) => self.left(expression, operator)?,
+                // Made for each operator, so that each copy is accounted for.
+                None => Some(Value::String(self.text(&template)?)),
+            };
+            if let Some(left) = left {
+                comparison.insert("left".to_owned(), left);
+            }
+            comparison.insert("op".to_owned(), operator.as_str().into());
+            let right = self.at(operator, |this| this.value(right))?;
+            comparison.insert("right".to_owned(), right);
+            resolved.push(Value::Object(comparison));
+        }
+        Ok(resolved)
+    }
+
+    fn left(&mut self, expression: &Expression, op: &str) -> Result<Option<Value>, Box<NodeError>> {
+        match self.evaluate(expression) {
+            Some(value) => {
+                self.spend(&value, expression)?;
+                Ok(Some(value.into_owned()))
+            }
+            None if may_be_missing(op) => Ok(None),
+            None => Err(self.missing(expression)),
+        }
+    }
+}
+
+/// The ways to fail.
+impl Resolver<'_> {
+    fn missing(&self, expression: &Expression) -> Box<NodeError> {
+        let message = "has no value; correct it or give it a fallback, like `|| null`";
+        self.fail("missing_value", Some(&expression.to_string()), message)
+    }
+
+    fn unreadable(&self, error: &ExpressionError) -> Box<NodeError> {
+        let code = match error.fault {
+            Fault::Syntax => "invalid_expression",
+            Fault::Limit => "expression_limit",
+        };
+        self.fail(code, Some(&error.expression), &error.message)
+    }
+
+    fn too_large(&self, expression: Option<&Expression>) -> Box<NodeError> {
+        let message = format!(
+            "the resolved payload is too large: at most {} bytes a field and {} in all",
+            self.limits.field_bytes, self.limits.node_bytes
+        );
+        let expression = expression.map(ToString::to_string);
+        self.fail("expression_limit", expression.as_deref(), &message)
+    }
+
+    fn invalid_condition(&self, message: &str) -> Box<NodeError> {
+        let mut error = self.fail("invalid_condition", None, message);
+        error.class = ErrorClass::Definition;
+        error
+    }
+
+    fn fail(&self, code: &str, expression: Option<&str>, message: &str) -> Box<NodeError> {
+        let steps: Vec<_> = self.field.iter().map(|step| excerpt(step)).collect();
+        let field = steps.join(".");
+        let expression = expression.map(excerpt);
+        let shown = expression.map(|e| format!("`{e}`: ")).unwrap_or_default();
+        let place = match field.as_str() {
+            "" => String::new(),
+            field => format!("`{field}`: "),
+        };
+        let mut details = Map::new();
+        if let Some(expression) = expression {
+            details.insert("expression".to_owned(), expression.into());
+        }
+        if let Some(node) = self.scope.node() {
+            details.insert("node".to_owned(), node.into());
+        }
+        details.insert("field".to_owned(), field.into());
+        let message = format!("{place}{shown}{message}");
+        let error = NodeError::new(ErrorClass::Expression, code, message);
+        Box::new(error.with_details(Value::Object(details)))
+    }
+}
+
+/// Keys and expressions are other people's text: in errors, long ones are cut.
+fn excerpt(text: &str) -> &str {
+    const SHOWN: usize = 256;
+    &text[..text.floor_char_boundary(SHOWN)]
+}

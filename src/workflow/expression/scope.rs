@@ -1,0 +1,173 @@
+//! Where the values of paths come from.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{Head, Path, RecordView, Segment};
+use crate::{domain::NodeId, workflow::Definition};
+
+/// What expressions are resolved against.
+pub trait Scope {
+    /// Whether `id` is a node of the definition: decides whether `<< id.x >>` is an expression.
+    fn is_node(&self, id: &str) -> bool;
+
+    /// The value at `path`; none when it is missing. Values are lent where they can be: a small
+    /// piece of a large result costs nothing but the walk to it.
+    fn get(&self, path: &Path) -> Option<Cow<'_, Value>>;
+
+    /// The node whose payload is resolved, for error messages.
+    fn node(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// The scope of one node in one run.
+///
+/// A node sees the records of its ancestors and of the trigger that fired; any other record is
+/// missing to it, whatever the run has of it.
+#[derive(Clone, Copy)]
+pub struct RunScope<'a> {
+    /// The run's definition.
+    pub definition: &'a Definition,
+    /// The position of the trigger that fired.
+    pub trigger: usize,
+    /// The position of the node whose payload is resolved.
+    pub node: usize,
+    /// The run's record of a node, by its id in the definition.
+    pub records: &'a dyn Fn(&NodeId) -> Option<&'a RecordView>,
+    /// The present values of the variables, an object.
+    pub variables: &'a Value,
+    /// The run's `propValues`, an object.
+    pub props: &'a Value,
+    /// The inputs of the node's block, an object.
+    pub inputs: &'a Value,
+    /// The workflow, when the run belongs to one.
+    pub workflow_id: Option<&'a str>,
+    /// The run.
+    pub run_id: &'a str,
+}
+
+impl std::fmt::Debug for RunScope<'_> {
+    /// Only the position: values stay out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunScope")
+            .field("run_id", &self.run_id)
+            .field("node", &self.definition.id(self.node))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scope for RunScope<'_> {
+    fn is_node(&self, id: &str) -> bool {
+        self.definition.find(id).is_some()
+    }
+
+    fn get(&self, path: &Path) -> Option<Cow<'_, Value>> {
+        let steps = path.segments.as_slice();
+        match &path.head {
+            Head::Node(id) | Head::Nodes(id) => self.node_value(id, steps),
+            Head::Root => root_value(self.record(self.trigger)?, steps),
+            Head::Trigger => trigger_value(self.record(self.trigger)?, steps),
+            Head::Vars => walk(self.variables, steps).map(Cow::Borrowed),
+            Head::Props => walk(self.props, steps).map(Cow::Borrowed),
+            Head::Inputs => walk(self.inputs, steps).map(Cow::Borrowed),
+            Head::WorkflowId => text_value(self.workflow_id?, steps),
+            Head::RunId => text_value(self.run_id, steps),
+            // There are no loops to be in.
+            Head::Item | Head::Index | Head::ParentItem | Head::ParentIndex | Head::For { .. } => {
+                None
+            }
+        }
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(self.definition.id(self.node))
+    }
+}
+
+impl<'a> RunScope<'a> {
+    fn record(&self, position: usize) -> Option<&'a RecordView> {
+        (self.records)(&self.definition.node(position).id)
+    }
+
+    fn node_value(&self, id: &str, steps: &[Segment]) -> Option<Cow<'a, Value>> {
+        let position = self.definition.find(id)?;
+        let is_trigger = position == self.trigger;
+        if !is_trigger && !self.definition.is_ancestor(position, self.node) {
+            return None;
+        }
+        let record = self.record(position)?;
+        // The older shape reads its trigger as `{{trigger.x}}`, straight from the result.
+        if is_trigger && self.definition.is_legacy {
+            return root_value(record, steps);
+        }
+        record_value(record, steps)
+    }
+}
+
+/// `nodeId...`: the record's members.
+fn record_value<'v>(record: &'v RecordView, steps: &[Segment]) -> Option<Cow<'v, Value>> {
+    let Some((first, rest)) = steps.split_first() else {
+        return Some(Cow::Owned(record.whole()));
+    };
+    walk(record.field(&name_of(first))?, rest).map(Cow::Borrowed)
+}
+
+/// `root...`: `result`, `payload` and `input` are members of the record, anything else is looked
+/// up in the result first.
+fn root_value<'v>(record: &'v RecordView, steps: &[Segment]) -> Option<Cow<'v, Value>> {
+    let Some((first, rest)) = steps.split_first() else {
+        return Some(Cow::Owned(record.whole()));
+    };
+    let result = record.field("result");
+    match name_of(first).as_ref() {
+        "result" => walk(result?, rest).map(Cow::Borrowed),
+        "payload" | "input" => {
+            // Imported triggers often have only a result: the payload with a time added.
+            let input = record.field("input").filter(|input| !input.is_null());
+            let inner = || member(result?, first).or(result);
+            walk(input.or_else(inner)?, rest).map(Cow::Borrowed)
+        }
+        _ => match result.and_then(|result| member(result, first)) {
+            Some(found) => walk(found, rest).map(Cow::Borrowed),
+            None => record_value(record, steps),
+        },
+    }
+}
+
+/// `$trigger...`: the result; `$trigger.body` is the result itself when it has no `body`.
+fn trigger_value<'v>(record: &'v RecordView, steps: &[Segment]) -> Option<Cow<'v, Value>> {
+    let result = record.field("result")?;
+    let steps = match steps.split_first() {
+        Some((first, rest)) if name_of(first) == "body" && member(result, first).is_none() => rest,
+        _ => steps,
+    };
+    walk(result, steps).map(Cow::Borrowed)
+}
+
+fn text_value<'v>(text: &str, steps: &[Segment]) -> Option<Cow<'v, Value>> {
+    steps.is_empty().then(|| Cow::Owned(Value::from(text)))
+}
+
+fn name_of(segment: &Segment) -> Cow<'_, str> {
+    match segment {
+        Segment::Key(key) => Cow::Borrowed(key),
+        Segment::Index(index) => Cow::Owned(index.to_string()),
+    }
+}
+
+fn walk<'v>(value: &'v Value, steps: &[Segment]) -> Option<&'v Value> {
+    steps.iter().try_fold(value, member)
+}
+
+fn member<'v>(value: &'v Value, segment: &Segment) -> Option<&'v Value> {
+    match (value, segment) {
+        (Value::Array(items), Segment::Index(index)) => items.get(*index),
+        (Value::Object(members), segment) => members.get(name_of(segment).as_ref()),
+        (
+            Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_),
+            _,
+        ) => None,
+    }
+}

@@ -1,0 +1,355 @@
+//! From user JSON to a [`Definition`]: shape, ids, edges, branches.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Definition, DefinitionError, DefinitionLimits, Node, OnError,
+    edge::branches_of,
+    expression::json_bytes,
+    legacy::{LegacyTrigger, legacy_trigger},
+    reserved,
+    variables::read_variables,
+};
+use crate::domain::{NodeId, SideEffects, nesting};
+
+type Members = Map<String, Value>;
+
+pub(super) fn read(
+    value: &Value,
+    limits: &DefinitionLimits,
+) -> Result<Definition, DefinitionError> {
+    let members = value
+        .as_object()
+        .ok_or_else(|| DefinitionError::new("a definition must be an object"))?;
+    if nesting(value) > limits.nesting {
+        let message = format!("a definition may nest at most {} levels", limits.nesting);
+        return Err(DefinitionError::new(message));
+    }
+    reserved::check_definition(members)?;
+    let sources = node_sources(members)?;
+    let legacy = legacy_trigger(members, sources)?;
+    let mut positions = HashMap::with_capacity(sources.len() + 2);
+    let mut nodes = read_nodes(legacy.as_ref(), sources, limits, &mut positions)?;
+    if let Some(alias) = legacy.as_ref().and_then(|legacy| legacy.alias.clone()) {
+        check_id(&alias).map_err(|e| e.at_field("trigger.id"))?;
+        positions.insert(alias, 0);
+    }
+    let topological = topological_order(&nodes)?;
+    let triggers = match legacy {
+        Some(_) => vec![0],
+        None => read_triggers(members, &nodes, &positions)?,
+    };
+    mark_triggers(&mut nodes, &triggers)?;
+    check_branches(&nodes)?;
+    Ok(Definition {
+        nodes,
+        positions,
+        triggers,
+        variables: read_variables(members)?,
+        topological,
+        is_legacy: legacy.is_some(),
+        ancestors: Arc::default(),
+    })
+}
+
+fn node_sources(members: &Members) -> Result<&Members, DefinitionError> {
+    let message = match members.get("nodes") {
+        Some(Value::Object(nodes)) if !nodes.is_empty() => return Ok(nodes),
+        Some(Value::Object(_)) => "is empty: a definition has at least one node",
+        None | Some(Value::Null) => "is missing: an object of nodes by id",
+        Some(_) => "must be an object of nodes by id",
+    };
+    Err(DefinitionError::new(message).at_field("nodes"))
+}
+
+/// All nodes with their edges; `positions` is filled on the way.
+fn read_nodes(
+    legacy: Option<&LegacyTrigger<'_>>,
+    sources: &Members,
+    limits: &DefinitionLimits,
+    positions: &mut HashMap<String, usize>,
+) -> Result<Vec<Node>, DefinitionError> {
+    let count = sources.len() + usize::from(legacy.is_some());
+    if count > limits.nodes {
+        let message = format!("has {count} nodes, at most {} are allowed", limits.nodes);
+        return Err(DefinitionError::new(message).at_field("nodes"));
+    }
+    let mut members = Vec::with_capacity(count);
+    let mut nodes = Vec::with_capacity(count);
+    if let Some(legacy) = legacy {
+        nodes.push(
+            read_node(&legacy.id, legacy.members, limits).map_err(|e| e.at_node(&legacy.id))?,
+        );
+        members.push(legacy.members);
+    }
+    for (id, source) in sources {
+        let source = source
+            .as_object()
+            .ok_or_else(|| DefinitionError::new("must be an object").at_node(id))?;
+        nodes.push(read_node(id, source, limits).map_err(|e| e.at_node(id))?);
+        members.push(source);
+    }
+    positions.extend(
+        nodes
+            .iter()
+            .enumerate()
+            .map(|(at, node)| (node.id.as_str().to_owned(), at)),
+    );
+    for (parent, source) in members.into_iter().enumerate() {
+        let children =
+            read_children(source, positions).map_err(|e| e.at_node(nodes[parent].id.as_str()))?;
+        for &child in &children {
+            nodes[child].parents.push(parent);
+        }
+        nodes[parent].children = children;
+    }
+    Ok(nodes)
+}
+
+fn check_id(id: &str) -> Result<NodeId, DefinitionError> {
+    id.parse()
+        .map_err(|e: crate::domain::InvalidId| DefinitionError::new(e.to_string()))
+}
+
+fn read_node(
+    id: &str,
+    source: &Members,
+    limits: &DefinitionLimits,
+) -> Result<Node, DefinitionError> {
+    let id = check_id(id)?;
+    let kind = match source.get("type") {
+        Some(Value::String(kind)) if !kind.is_empty() => kind.clone(),
+        None | Some(Value::Null | Value::String(_)) => {
+            return Err(DefinitionError::new(
+                "has no `type`: say what kind of node it is",
+            ));
+        }
+        Some(_) => return Err(wrong("type", "must be a text")),
+    };
+    reserved::check_node(&kind, source)?;
+    let given = |name: &str| source.get(name).filter(|value| !value.is_null());
+    let payload = match given("payload").or_else(|| given("props")) {
+        None => Value::Object(Map::new()),
+        Some(payload) if payload.is_object() => payload.clone(),
+        Some(_) => return Err(wrong("payload", "must be an object")),
+    };
+    if json_bytes(&payload, limits.payload_bytes).is_none() {
+        let message = format!("has more than {} bytes", limits.payload_bytes);
+        return Err(wrong("payload", &message));
+    }
+    Ok(Node {
+        id,
+        kind,
+        payload,
+        children: Vec::new(),
+        parents: Vec::new(),
+        branch: read_branch(source)?,
+        connector: given("connector").cloned(),
+        on_error: read_on_error(source)?,
+        side_effects: read_side_effects(source)?,
+        is_trigger: false,
+    })
+}
+
+fn wrong(field: &str, message: &str) -> DefinitionError {
+    DefinitionError::new(message).at_field(field)
+}
+
+fn read_branch(source: &Members) -> Result<Option<String>, DefinitionError> {
+    match source.get("branch") {
+        None | Some(Value::Null) => Ok(None),
+        // Exports write an empty text where no branch was set.
+        Some(Value::String(branch)) => Ok(Some(branch.clone()).filter(|b| !b.is_empty())),
+        Some(_) => Err(wrong("branch", "must be a text")),
+    }
+}
+
+fn read_on_error(source: &Members) -> Result<OnError, DefinitionError> {
+    match source.get("onError") {
+        None | Some(Value::Null) => Ok(OnError::Stop),
+        Some(word) => match word.as_str() {
+            Some("stop") => Ok(OnError::Stop),
+            Some("continue") => Ok(OnError::Continue),
+            _ => Err(wrong("onError", "must be \"stop\" or \"continue\"")),
+        },
+    }
+}
+
+fn read_side_effects(source: &Members) -> Result<Option<SideEffects>, DefinitionError> {
+    let word = match source.get("sideEffects") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(word) => word.as_str(),
+    };
+    match word {
+        Some("none") => Ok(Some(SideEffects::None)),
+        Some("idempotent") => Ok(Some(SideEffects::Idempotent)),
+        Some("assumed") => Ok(Some(SideEffects::Assumed)),
+        Some("unsafe") => Ok(Some(SideEffects::Unsafe)),
+        _ => Err(wrong(
+            "sideEffects",
+            "must be \"none\", \"idempotent\", \"assumed\" or \"unsafe\"",
+        )),
+    }
+}
+
+fn read_children(
+    source: &Members,
+    positions: &HashMap<String, usize>,
+) -> Result<Vec<usize>, DefinitionError> {
+    let ids = match source.get("children") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(ids)) => ids,
+        Some(_) => return Err(wrong("children", "must be an array of node ids")),
+    };
+    let mut seen = HashSet::with_capacity(ids.len());
+    let mut children = Vec::with_capacity(ids.len());
+    for (at, id) in ids.iter().enumerate() {
+        let fault = |message: String| Err(wrong(&format!("children.{at}"), &message));
+        let Some(id) = id.as_str() else {
+            return fault("must be a node id".into());
+        };
+        let Some(&child) = positions.get(id) else {
+            return fault(format!("there is no node `{id}`"));
+        };
+        if !seen.insert(child) {
+            return fault(format!("`{id}` is listed twice"));
+        }
+        children.push(child);
+    }
+    Ok(children)
+}
+
+/// Parents before children. What is left when no node is free of parents is a cycle.
+fn topological_order(nodes: &[Node]) -> Result<Vec<usize>, DefinitionError> {
+    let mut parents_left: Vec<usize> = nodes.iter().map(|node| node.parents.len()).collect();
+    let mut order: Vec<usize> = (0..nodes.len())
+        .filter(|&at| parents_left[at] == 0)
+        .collect();
+    let mut next = 0;
+    while let Some(&position) = order.get(next) {
+        next += 1;
+        for &child in &nodes[position].children {
+            parents_left[child] -= 1;
+            if parents_left[child] == 0 {
+                order.push(child);
+            }
+        }
+    }
+    if order.len() == nodes.len() {
+        return Ok(order);
+    }
+    Err(cycle_error(nodes, &parents_left))
+}
+
+/// Names the nodes of one cycle. Every node left has a parent that is left too, so going up from
+/// any of them comes round.
+fn cycle_error(nodes: &[Node], parents_left: &[usize]) -> DefinitionError {
+    const SHOWN: usize = 20;
+    let mut seen_at = HashMap::new();
+    let mut walk = Vec::new();
+    let mut at = parents_left.iter().position(|&left| left > 0);
+    while let Some(position) = at {
+        if let Some(start) = seen_at.insert(position, walk.len()) {
+            walk.drain(..start);
+            break;
+        }
+        walk.push(position);
+        let parents = &nodes[position].parents;
+        at = parents
+            .iter()
+            .copied()
+            .find(|&parent| parents_left[parent] > 0);
+    }
+    // The walk went up, the cycle is told downward.
+    let names: Vec<_> = walk
+        .iter()
+        .rev()
+        .map(|&position| nodes[position].id.as_str())
+        .collect();
+    let more = if names.len() > SHOWN { " -> ..." } else { "" };
+    let shown = names[..names.len().min(SHOWN)].join("` -> `");
+    let message = format!("the nodes `{shown}`{more} form a cycle: remove one of their edges");
+    let error = DefinitionError::new(message).at_field("children");
+    names
+        .first()
+        .map(|first| error.clone().at_node(*first))
+        .unwrap_or(error)
+}
+
+fn read_triggers(
+    members: &Members,
+    nodes: &[Node],
+    positions: &HashMap<String, usize>,
+) -> Result<Vec<usize>, DefinitionError> {
+    let ids = match members.get("triggerNodeIds") {
+        None | Some(Value::Null) => return Ok(parentless(nodes, positions)),
+        Some(Value::Array(ids)) if ids.is_empty() => return Ok(parentless(nodes, positions)),
+        Some(Value::Array(ids)) => ids,
+        Some(_) => return Err(wrong("triggerNodeIds", "must be an array of node ids")),
+    };
+    let mut triggers = Vec::with_capacity(ids.len());
+    let mut seen = HashSet::with_capacity(ids.len());
+    for (at, id) in ids.iter().enumerate() {
+        let fault = |message: String| Err(wrong(&format!("triggerNodeIds.{at}"), &message));
+        let Some(id) = id.as_str() else {
+            return fault("must be a node id".into());
+        };
+        let Some(&trigger) = positions.get(id) else {
+            return fault(format!("there is no node `{id}`"));
+        };
+        if seen.insert(trigger) {
+            triggers.push(trigger);
+        }
+    }
+    Ok(triggers)
+}
+
+/// The triggers of a definition that lists none: the nodes that nobody has as child. If `root`
+/// is one of several, it is the trigger and the others are loose ends of an editor.
+fn parentless(nodes: &[Node], positions: &HashMap<String, usize>) -> Vec<usize> {
+    let is_parentless = |&at: &usize| nodes[at].parents.is_empty();
+    match positions.get("root").copied().filter(is_parentless) {
+        Some(root) => vec![root],
+        None => (0..nodes.len()).filter(is_parentless).collect(),
+    }
+}
+
+fn mark_triggers(nodes: &mut [Node], triggers: &[usize]) -> Result<(), DefinitionError> {
+    for &trigger in triggers {
+        if let Some(&parent) = nodes[trigger].parents.first() {
+            let message = format!(
+                "`{}` is a trigger and can't follow a node: remove it here or from `triggerNodeIds`",
+                nodes[trigger].id
+            );
+            return Err(wrong("children", &message).at_node(nodes[parent].id.as_str()));
+        }
+        nodes[trigger].is_trigger = true;
+    }
+    Ok(())
+}
+
+/// A branch below parents that branch must be one that they have.
+fn check_branches(nodes: &[Node]) -> Result<(), DefinitionError> {
+    for node in nodes {
+        let Some(branch) = node.branch.as_deref() else {
+            continue;
+        };
+        let parents = node.parents.iter();
+        let known: BTreeSet<_> = parents
+            .filter_map(|&parent| branches_of(&nodes[parent].kind))
+            .flatten()
+            .copied()
+            .collect();
+        if !known.is_empty() && !known.contains(branch) {
+            let known: Vec<_> = known.iter().map(|known| format!("\"{known}\"")).collect();
+            let message = format!("its parents have only the branches {}", known.join(", "));
+            return Err(wrong("branch", &message).at_node(node.id.as_str()));
+        }
+    }
+    Ok(())
+}

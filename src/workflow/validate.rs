@@ -1,0 +1,131 @@
+//! What a start asks of a definition beyond being readable: that its expressions can work.
+
+use serde_json::Value;
+
+use super::{
+    Definition, DefinitionError,
+    expression::{
+        CONDITION, CONDITION_KIND, ExpressionLimits, Head, Operand, Path, Segment, Template,
+        check_shape,
+    },
+};
+
+impl Definition {
+    /// Checks every expression of every node: that it can be read, and that it points at an
+    /// ancestor, a trigger, a declared variable or a known head. Conditions must have the shape
+    /// of one.
+    ///
+    /// For starts only. An imported run is not refused for such a fault: what can't be read or is
+    /// missing fails its node when it runs.
+    ///
+    /// # Errors
+    /// The first fault found, naming node and field.
+    pub fn validate_for_start(&self, limits: &ExpressionLimits) -> Result<(), DefinitionError> {
+        for (position, node) in self.nodes.iter().enumerate() {
+            // A trigger's payload is configuration, nothing resolves it.
+            if node.is_trigger {
+                continue;
+            }
+            let mut walk = Walk {
+                definition: self,
+                limits,
+                position,
+                field: vec!["payload".to_owned()],
+            };
+            walk.value(&node.payload)
+                .and_then(|()| walk.condition())
+                .map_err(|e| e.at_field(walk.field.join(".")).at_node(self.id(position)))?;
+        }
+        Ok(())
+    }
+}
+
+struct Walk<'a> {
+    definition: &'a Definition,
+    limits: &'a ExpressionLimits,
+    position: usize,
+    /// After an error, where it happened.
+    field: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, value: &Value) -> Result<(), DefinitionError> {
+        match value {
+            Value::String(text) => self.text(text),
+            Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
+                self.field.push(index.to_string());
+                self.value(item)?;
+                self.field.pop();
+                Ok(())
+            }),
+            Value::Object(members) => members.iter().try_for_each(|(key, value)| {
+                self.field.push(key.clone());
+                self.text(key)?;
+                self.value(value)?;
+                self.field.pop();
+                Ok(())
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
+
+    fn condition(&mut self) -> Result<(), DefinitionError> {
+        let node = self.definition.node(self.position);
+        match node.payload.get(CONDITION) {
+            Some(condition) if node.kind == CONDITION_KIND => {
+                self.field.push(CONDITION.to_owned());
+                check_shape(condition).map_err(DefinitionError::new)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn text(&self, text: &str) -> Result<(), DefinitionError> {
+        let is_node = |id: &str| self.definition.find(id).is_some();
+        let template = Template::parse(text, &is_node, self.limits)
+            .map_err(|e| DefinitionError::new(e.to_string()))?;
+        for expression in template.expressions() {
+            for operand in &expression.operands {
+                if let Operand::Path(path) = operand {
+                    self.reference(path)
+                        .map_err(|why| DefinitionError::new(format!("`{expression}`: {why}")))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reference(&self, path: &Path) -> Result<(), String> {
+        if let Some(id) = path.head.node() {
+            return self.node(id);
+        }
+        if path.head.needs_loop() {
+            return Err(format!("`{}` has a value only inside a loop", path.head));
+        }
+        let variable = match (&path.head, path.segments.first()) {
+            (Head::Vars, Some(Segment::Key(name))) => name.clone(),
+            (Head::Vars, Some(Segment::Index(index))) => index.to_string(),
+            _ => return Ok(()),
+        };
+        match self.definition.variable(&variable) {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "the variable `{variable}` is not declared in `variableDefs`"
+            )),
+        }
+    }
+
+    fn node(&self, id: &str) -> Result<(), String> {
+        let Some(target) = self.definition.find(id) else {
+            return Err(format!("there is no node `{id}`"));
+        };
+        let is_above = self.definition.node(target).is_trigger
+            || self.definition.is_ancestor(target, self.position);
+        if is_above {
+            return Ok(());
+        }
+        Err(format!(
+            "`{id}` does not come before this node, so it can't be read here"
+        ))
+    }
+}

@@ -1,0 +1,92 @@
+//! One suite for both engines: what `crate::store` says of its methods, case by case.
+
+mod accept;
+mod cancel;
+mod fidelity;
+mod lease;
+mod outbox;
+mod progress;
+mod tokens;
+
+use crate::support::ledger::Ledger;
+
+macro_rules! contract {
+    ($($file:ident: $($case:ident),+ $(,)?;)+) => {
+        mod sqlite {
+            use super::Ledger;
+            $($(
+                #[tokio::test]
+                async fn $case() {
+                    let ledger = Ledger::sqlite().await;
+                    super::$file::$case(&ledger).await;
+                    ledger.remove().await;
+                }
+            )+)+
+        }
+
+        mod postgres {
+            use super::Ledger;
+            $($(
+                #[tokio::test]
+                async fn $case() {
+                    let ledger = Ledger::postgres().await;
+                    super::$file::$case(&ledger).await;
+                    ledger.remove().await;
+                }
+            )+)+
+        }
+    };
+}
+
+contract! {
+    accept:
+        a_start_is_stored_once,
+        migrations_may_run_any_number_of_times,
+        promise_1_an_accepted_retry_is_reserved_and_due,
+        promise_2_one_retry_one_new_run,
+        what_is_not_retryable_is_refused,
+        a_second_retry_names_the_head_of_the_chain,
+        a_chain_has_one_live_retry,
+        a_retry_that_came_to_nothing_does_not_count,
+        a_chain_has_a_longest,
+        imports_join_the_chain_of_their_source,
+        other_organisations_see_nothing;
+    lease:
+        promise_2_a_claim_is_taken_once,
+        what_is_not_due_is_not_claimed,
+        promise_4_a_worker_that_lost_its_lease_cannot_write,
+        lost_leases_are_counted_until_a_node_has_an_outcome,
+        a_released_run_is_due_and_lost_nothing,
+        leases_are_renewed_while_they_are_held,
+        all_leases_expire_at_a_restart;
+    progress:
+        promise_5_the_source_run_is_never_changed,
+        reused_records_keep_their_order_and_their_origin,
+        a_plan_that_reuses_what_is_not_there_writes_nothing,
+        a_refused_retry_ends_its_run,
+        a_checkpoint_replaces_records_in_their_place,
+        variable_writes_come_in_order_of_time,
+        a_parked_run_is_due_at_its_time,
+        a_finished_run_never_changes,
+        an_uncreated_run_ends_only_by_refusal_or_cancellation;
+    cancel:
+        a_run_that_nobody_holds_is_cancelled_at_once,
+        promise_4_a_cancelled_run_takes_no_writes,
+        nodes_under_way_are_cancelled_with_their_run,
+        a_holder_is_asked,
+        a_cancellation_and_an_end_meet_in_either_order,
+        a_run_that_has_ended_is_not_cancelled;
+    outbox:
+        relays_never_get_the_same_row,
+        a_relay_that_died_gives_its_rows_back,
+        a_late_mark_does_not_hide_a_new_row,
+        promise_1_what_was_forgotten_is_due_again,
+        promise_1_a_lost_message_is_sent_again,
+        the_backlog_is_counted;
+    fidelity:
+        promise_7_data_comes_back_as_it_went_in,
+        runs_are_listed_newest_first,
+        retries_are_listed_newest_first;
+    tokens:
+        tokens_live_until_they_are_revoked;
+}

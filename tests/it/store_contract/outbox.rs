@@ -1,0 +1,134 @@
+//! Due rows on their way to workers.
+
+use std::{collections::HashSet, time::Duration};
+
+use redrive::{
+    domain::RunId,
+    store::{Rescued, WorkKind},
+};
+
+use crate::support::{
+    ledger::Ledger,
+    rows::{MINUTE, claim, claim_and_die, id, now, start},
+};
+
+use super::progress::parking;
+
+pub(super) async fn relays_never_get_the_same_row(ledger: &Ledger) {
+    let store = &ledger.store;
+    for n in 0..40 {
+        start(store, &format!("run_{n:02}")).await;
+    }
+    let relays = (0..8).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let due = store.lease_due(3, MINUTE).await.unwrap();
+                if due.is_empty() {
+                    return mine;
+                }
+                mine.extend(due.into_iter().map(|row| row.run_id));
+            }
+        })
+    });
+    let relays: Vec<_> = relays.collect();
+    let mut all: Vec<RunId> = Vec::new();
+    for relay in relays {
+        all.extend(relay.await.unwrap());
+    }
+    let distinct: HashSet<_> = all.iter().collect();
+    assert_eq!((all.len(), distinct.len()), (40, 40));
+    store.mark_sent(&all).await.unwrap();
+    assert!(store.lease_due(99, MINUTE).await.unwrap().is_empty());
+    store.unmark_sent(&all[7]).await.unwrap();
+    let due = store.lease_due(99, MINUTE).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!((&due[0].run_id, due[0].kind), (&all[7], WorkKind::Run));
+}
+
+pub(super) async fn a_relay_that_died_gives_its_rows_back(ledger: &Ledger) {
+    let store = &ledger.store;
+    start(store, "run_a").await;
+    start(store, "run_b").await;
+    let first = store.lease_due(1, Duration::ZERO).await.unwrap();
+    assert_eq!(first[0].run_id, id("run_a"), "oldest first");
+    let again = store.lease_due(1, Duration::ZERO).await.unwrap();
+    assert_eq!(again, first);
+    assert_eq!(store.lease_due(9, MINUTE).await.unwrap().len(), 2);
+    assert!(store.lease_due(9, MINUTE).await.unwrap().is_empty());
+    // A row that a relay has can be claimed: another worker may be faster than the message.
+    assert!(claim(store, "run_a").await.is_some());
+}
+
+pub(super) async fn a_late_mark_does_not_hide_a_new_row(ledger: &Ledger) {
+    let store = &ledger.store;
+    start(store, "run_a").await;
+    store.lease_due(1, MINUTE).await.unwrap();
+    let held = claim(store, "run_a").await.unwrap();
+    store.park(&held.fence, &parking(now())).await.unwrap();
+    store.mark_sent(&[id("run_a")]).await.unwrap();
+    assert_eq!(store.lease_due(1, MINUTE).await.unwrap().len(), 1);
+}
+
+pub(super) async fn promise_1_what_was_forgotten_is_due_again(ledger: &Ledger) {
+    let store = &ledger.store;
+    start(store, "run_dead").await;
+    start(store, "run_lost").await;
+    start(store, "run_held").await;
+    claim_and_die(store, "run_dead").await;
+    claim(store, "run_held").await.unwrap();
+    ledger
+        .execute("delete from outbox where run_id = 'run_lost'")
+        .await;
+    let found = Rescued {
+        abandoned: 2,
+        unclaimed: 0,
+    };
+    assert_eq!(store.rescue().await.unwrap(), found);
+    assert_eq!(store.rescue().await.unwrap(), Rescued::default());
+    let due = store.lease_due(10, MINUTE).await.unwrap();
+    let due: HashSet<_> = due.iter().map(|row| row.run_id.as_str()).collect();
+    assert_eq!(due, HashSet::from(["run_dead", "run_lost"]));
+    assert_eq!(claim(store, "run_dead").await.unwrap().lost_leases, 1);
+    assert_eq!(claim(store, "run_lost").await.unwrap().lost_leases, 0);
+}
+
+pub(super) async fn promise_1_a_lost_message_is_sent_again(ledger: &Ledger) {
+    let store = &ledger.store;
+    start(store, "run_a").await;
+    let waits = [30, 60, 120, 240, 480, 600, 600];
+    for (sends, seconds) in waits.into_iter().enumerate() {
+        let due = store.lease_due(1, MINUTE).await.unwrap();
+        assert_eq!(due.len(), 1, "send {sends}");
+        store.mark_sent(&[id("run_a")]).await.unwrap();
+        sent_before(ledger, seconds - 5).await;
+        assert_eq!(store.rescue().await.unwrap(), Rescued::default());
+        sent_before(ledger, seconds + 1).await;
+        assert_eq!(store.rescue().await.unwrap().unclaimed, 1, "send {sends}");
+    }
+}
+
+/// As if the row had been sent so many seconds ago.
+async fn sent_before(ledger: &Ledger, seconds: i64) {
+    let at = now() - chrono::TimeDelta::seconds(seconds);
+    let at = at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    ledger
+        .execute(&format!("update outbox set sent_at = '{at}'"))
+        .await;
+}
+
+pub(super) async fn the_backlog_is_counted(ledger: &Ledger) {
+    let store = &ledger.store;
+    let empty = store.backlog().await.unwrap();
+    assert_eq!((empty.due, empty.leased), (0, 0));
+    assert!(empty.oldest_seconds.abs() < f64::EPSILON);
+    for run in ["run_a", "run_b", "run_c"] {
+        start(store, run).await;
+    }
+    claim(store, "run_a").await.unwrap();
+    claim_and_die(store, "run_b").await;
+    let some = store.backlog().await.unwrap();
+    assert_eq!((some.due, some.leased), (1, 1));
+    assert!(some.oldest_seconds > 0.0 && some.oldest_seconds < 60.0);
+}

@@ -1,0 +1,88 @@
+//! What the pools promise, and who may serve from a file.
+
+use std::time::{Duration, Instant};
+
+use redrive::store::{SqliteStore, Store, StoreError};
+use sqlx::{Connection, PgConnection};
+
+use crate::support::{
+    ledger::{Ledger, config},
+    rows::{acme, id, new_start, now},
+};
+
+/// A future that is dropped while it waits for BEGIN must not swallow the next borrower's write.
+#[tokio::test]
+async fn promise_1_a_dropped_begin_loses_no_later_write() {
+    let ledger = Ledger::postgres().await;
+    let one = redrive::config::DatabaseConfig {
+        max_connections: 1,
+        ..config(&ledger.url)
+    };
+    let store = Store::connect(&one).await.unwrap();
+    let mut observer = PgConnection::connect(&ledger.url).await.unwrap();
+    let began = Instant::now();
+    let mut round = 0_u64;
+    while began.elapsed() < Duration::from_secs(2) {
+        let patience = Duration::from_micros(10 + (round % 30) * 20);
+        let (organization, run) = (acme(), id(&format!("run_{round}")));
+        let dropped = store.request_cancel(&organization, &run, now());
+        drop(tokio::time::timeout(patience, dropped).await);
+        // One statement outside any transaction, as a token's is.
+        let token = redrive::store::NewToken {
+            id: id(&format!("tok_{round}")),
+            organization_id: acme(),
+            name: None,
+            secret_hash: String::new(),
+            scopes: String::new(),
+            created_at: now(),
+        };
+        store.insert_token(&token).await.unwrap();
+        let seen: i64 = sqlx::query_scalar("select count(*) from tokens where id = $1")
+            .bind(token.id.as_str())
+            .fetch_one(&mut observer)
+            .await
+            .unwrap();
+        assert_eq!(seen, 1, "acknowledged write {round} was never committed");
+        round += 1;
+    }
+    assert!(round > 50, "{round}");
+    drop(observer);
+    ledger.remove().await;
+}
+
+#[tokio::test]
+async fn dropped_writes_leave_an_embedded_ledger_usable() {
+    let ledger = Ledger::sqlite().await;
+    for round in 0..200_u64 {
+        let patience = Duration::from_micros(10 + (round % 30) * 20);
+        let start = new_start(&format!("run_{round}"));
+        drop(tokio::time::timeout(patience, ledger.store.accept_start(&start)).await);
+    }
+    let start = new_start("run_last");
+    ledger.store.accept_start(&start).await.unwrap();
+    let halves = "select count(*) from runs where id not in (select run_id from outbox)";
+    assert_eq!(ledger.count(halves).await, 0);
+}
+
+#[tokio::test]
+async fn one_process_serves_from_a_file() {
+    let ledger = Ledger::sqlite().await;
+    let open = async || SqliteStore::connect(&config(&ledger.url)).await.unwrap();
+    let (one, other) = (open().await, open().await);
+    let held = one.lock_for_serving().unwrap();
+    let refused = other.lock_for_serving().unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
+    // What does not serve works beside it.
+    assert_eq!(ledger.store.backlog().await.unwrap().due, 0);
+    drop(held);
+    other.lock_for_serving().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_unavailable() {
+    let nobody = config("postgres://nobody@127.0.0.1:1/none");
+    let refused = Store::connect(&nobody).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    let unknown = Store::connect(&config("mysql://x")).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::UnknownScheme));
+}

@@ -1,0 +1,122 @@
+//! A fresh, migrated ledger per test, on either engine.
+
+use redrive::{
+    config::{DatabaseConfig, Secret},
+    store::Store,
+};
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+/// A ledger of its own for one test.
+pub(crate) struct Ledger {
+    pub(crate) store: Store,
+    pub(crate) url: String,
+    home: Home,
+}
+
+enum Home {
+    Folder(TempDir),
+    Database { server: String, name: String },
+}
+
+/// How tests connect.
+pub(crate) fn config(url: &str) -> DatabaseConfig {
+    DatabaseConfig {
+        url: Secret::new(url),
+        max_connections: 10,
+        acquire_timeout_ms: 20_000,
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told where the services are"
+)]
+fn server() -> String {
+    std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run bash tests/run.sh")
+}
+
+/// The URL of another database on the same server.
+fn with_database(server: &str, name: &str) -> String {
+    let (base, query) = server.split_once('?').unwrap_or((server, ""));
+    let authority = base.find("://").map_or(0, |at| at + 3);
+    let end = base[authority..]
+        .find('/')
+        .map_or(base.len(), |at| authority + at);
+    let question = if query.is_empty() { "" } else { "?" };
+    format!("{}/{name}{question}{query}", &base[..end])
+}
+
+impl Ledger {
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("new/redrive.db").display());
+        Self::migrated(url, Home::Folder(folder)).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let server = server();
+        let name = format!("redrive_{}", uuid::Uuid::new_v4().simple());
+        administer(&server, format!("create database {name}")).await;
+        Self::migrated(
+            with_database(&server, &name),
+            Home::Database { server, name },
+        )
+        .await
+    }
+
+    async fn migrated(url: String, home: Home) -> Self {
+        let store = Store::connect(&config(&url)).await.unwrap();
+        store.migrate().await.unwrap();
+        Self { store, url, home }
+    }
+
+    /// A second connection pool to the same ledger, as another process has it.
+    pub(crate) async fn another(&self) -> Store {
+        Store::connect(&config(&self.url)).await.unwrap()
+    }
+
+    /// Runs a statement behind the store's back.
+    pub(crate) async fn execute(&self, sql: &str) -> u64 {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        match self.home {
+            Home::Folder(_) => {
+                let mut db = SqliteConnection::connect(&self.url).await.unwrap();
+                db.execute(sql).await.unwrap().rows_affected()
+            }
+            Home::Database { .. } => {
+                let mut db = PgConnection::connect(&self.url).await.unwrap();
+                db.execute(sql).await.unwrap().rows_affected()
+            }
+        }
+    }
+
+    /// Counts with a statement behind the store's back.
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        match self.home {
+            Home::Folder(_) => {
+                let mut db = SqliteConnection::connect(&self.url).await.unwrap();
+                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned()));
+                query.fetch_one(&mut db).await.unwrap()
+            }
+            Home::Database { .. } => {
+                let mut db = PgConnection::connect(&self.url).await.unwrap();
+                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned()));
+                query.fetch_one(&mut db).await.unwrap()
+            }
+        }
+    }
+
+    /// Removes what the test left. A test that fails leaves it, for a look.
+    pub(crate) async fn remove(self) {
+        drop(self.store);
+        if let Home::Database { server, name } = self.home {
+            administer(&server, format!("drop database {name} with (force)")).await;
+        }
+    }
+}
+
+async fn administer(server: &str, sql: String) {
+    let mut db = PgConnection::connect(server).await.unwrap();
+    db.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+}
