@@ -126,7 +126,7 @@ impl Op {
             Self::Contains => contains(value, right, fuel)?,
             Self::StartsWith => texts.is_some_and(|(text, start)| text.starts_with(start)),
             Self::EndsWith => texts.is_some_and(|(text, end)| text.ends_with(end)),
-            Self::Exists => !value.is_null() == right.as_bool().unwrap_or(true),
+            Self::Exists => value.is_null() != right.as_bool().unwrap_or(true),
         })
     }
 }

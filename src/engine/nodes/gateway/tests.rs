@@ -104,98 +104,115 @@ async fn only_a_result_is_a_success() {
     assert!(answered("200 OK", &deep(65)).await.is_err());
 }
 
+/// Status and body, and what they are: class, code, rejected.
+type Failure = (&'static str, &'static str, ErrorClass, &'static str, bool);
+
+const BY_STATUS: &[Failure] = &[
+    ("400 X", "", E::Permanent, "http_400", true),
+    ("302 X", "", E::Permanent, "http_302", false),
+    ("503 X", "<html>", E::Transient, "http_503", false),
+    ("429 X", "[]", E::RateLimited, "http_429", false),
+    (
+        "500 X",
+        r#"{"error":"text"}"#,
+        E::Transient,
+        "http_500",
+        false,
+    ),
+];
+
+/// The body is the `error` alone.
+const BY_WORD: &[Failure] = &[
+    (
+        "500 X",
+        r#"{"class":"permanent","code":"no_channel"}"#,
+        E::Permanent,
+        "no_channel",
+        false,
+    ),
+    (
+        "500 X",
+        r#"{"effect":"none"}"#,
+        E::Transient,
+        "http_500",
+        true,
+    ),
+    (
+        "500 X",
+        r#"{"class":"in_doubt","effect":"none"}"#,
+        E::Transient,
+        "http_500",
+        true,
+    ),
+    (
+        "400 X",
+        r#"{"class":"in_doubt"}"#,
+        E::InDoubt,
+        "http_400",
+        false,
+    ),
+    (
+        "400 X",
+        r#"{"effect":"some"}"#,
+        E::Permanent,
+        "http_400",
+        false,
+    ),
+    (
+        "422 X",
+        r#"{"class":"rate_limited"}"#,
+        E::RateLimited,
+        "http_422",
+        false,
+    ),
+    (
+        "500 X",
+        r#"{"class":"cancelled","code":"","effect":5}"#,
+        E::Transient,
+        "http_500",
+        false,
+    ),
+    (
+        "500 X",
+        r#"{"class":{"a":1},"code":7}"#,
+        E::Transient,
+        "http_500",
+        false,
+    ),
+    (
+        "200 OK",
+        r#"{"class":"transient","code":"later"}"#,
+        E::Transient,
+        "later",
+        false,
+    ),
+    (
+        "200 OK",
+        r#"{"effect":"none"}"#,
+        E::Permanent,
+        "bad_gateway_answer",
+        true,
+    ),
+];
+
+async fn assert_fails(failure: &Failure, body: &str) {
+    let (status, _, class, code, rejected) = *failure;
+    let error = answered(status, body).await.unwrap_err();
+    let is = (error.class, error.code.as_str(), error.rejected);
+    assert_eq!(is, (class, code, rejected), "{status} {body}");
+}
+
 #[tokio::test]
-async fn failures_follow_the_status_and_what_the_gateway_says() {
-    for (status, body, class, code, rejected) in [
-        ("400 X", "", E::Permanent, "http_400", true),
-        ("302 X", "", E::Permanent, "http_302", false),
-        ("503 X", "<html>", E::Transient, "http_503", false),
-        ("429 X", "[]", E::RateLimited, "http_429", false),
-        (
-            "500 X",
-            r#"{"error":{"class":"permanent","code":"bad_channel"}}"#,
-            E::Permanent,
-            "bad_channel",
-            false,
-        ),
-        (
-            "500 X",
-            r#"{"error":{"effect":"none"}}"#,
-            E::Transient,
-            "http_500",
-            true,
-        ),
-        (
-            "500 X",
-            r#"{"error":{"class":"in_doubt","effect":"none"}}"#,
-            E::Transient,
-            "http_500",
-            true,
-        ),
-        (
-            "400 X",
-            r#"{"error":{"class":"in_doubt"}}"#,
-            E::InDoubt,
-            "http_400",
-            false,
-        ),
-        (
-            "400 X",
-            r#"{"error":{"effect":"some"}}"#,
-            E::Permanent,
-            "http_400",
-            false,
-        ),
-        (
-            "422 X",
-            r#"{"error":{"class":"rate_limited"}}"#,
-            E::RateLimited,
-            "http_422",
-            false,
-        ),
-        (
-            "500 X",
-            r#"{"error":{"class":"cancelled","code":"","effect":5}}"#,
-            E::Transient,
-            "http_500",
-            false,
-        ),
-        (
-            "500 X",
-            r#"{"error":{"class":{"a":1},"code":7,"retryAfterMs":-1}}"#,
-            E::Transient,
-            "http_500",
-            false,
-        ),
-        (
-            "500 X",
-            r#"{"error":"text"}"#,
-            E::Transient,
-            "http_500",
-            false,
-        ),
-        (
-            "200 OK",
-            r#"{"error":{"class":"transient","code":"later"}}"#,
-            E::Transient,
-            "later",
-            false,
-        ),
-        (
-            "200 OK",
-            r#"{"error":{"effect":"none"}}"#,
-            E::Permanent,
-            "bad_gateway_answer",
-            true,
-        ),
-    ] {
-        let error = answered(status, body).await.unwrap_err();
-        assert_eq!(
-            (error.class, error.code.as_str()),
-            (class, code),
-            "{status} {body}"
-        );
-        assert_eq!(error.rejected, rejected, "{status} {body}");
+async fn failures_follow_the_status() {
+    for failure in BY_STATUS {
+        assert_fails(failure, failure.1).await;
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_says_it_better() {
+    for failure in BY_WORD {
+        assert_fails(failure, &format!(r#"{{"error":{}}}"#, failure.1)).await;
     }
     let body = r#"{"error":{"message":"busy","retryAfterMs":1500}}"#;
     let error = answered("503 X", body).await.unwrap_err();
@@ -204,6 +221,19 @@ async fn failures_follow_the_status_and_what_the_gateway_says() {
         ("busy", Some(1_500))
     );
     assert_eq!(error.details.unwrap()["body"], body);
+    for (wait, expected) in [
+        ("-1", None),
+        ("1.5", None),
+        ("1e30", None),
+        ("1e15", Some(MAX_RETRY_AFTER_MS)),
+    ] {
+        let body = format!(r#"{{"error":{{"retryAfterMs":{wait}}}}}"#);
+        assert_eq!(
+            answered("503 X", &body).await.unwrap_err().retry_after_ms,
+            expected,
+            "{wait}"
+        );
+    }
 }
 
 #[tokio::test]
