@@ -22,7 +22,7 @@ use crate::domain::{ErrorClass, NodeError};
 
 /// Values that one node may compare: a list of many items against a long `$in` must not hold up
 /// the process.
-const MAX_STEPS: u32 = 5_000_000;
+const MAX_STEPS: u32 = 1_000_000;
 
 /// Counts compared values.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Op {
             Self::Contains => contains(value, right, fuel)?,
             Self::StartsWith => texts.is_some_and(|(text, start)| text.starts_with(start)),
             Self::EndsWith => texts.is_some_and(|(text, end)| text.ends_with(end)),
-            Self::Exists => !value.is_null() == right.as_bool().unwrap_or(true),
+            Self::Exists => value.is_null() != right.as_bool().unwrap_or(true),
         })
     }
 }

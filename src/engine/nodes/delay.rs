@@ -124,7 +124,7 @@ mod tests {
             ),
         ] {
             let call = Call::new("delay", input.clone());
-            let due = call.now() + TimeDelta::milliseconds(millis);
+            let due = testing::now() + TimeDelta::milliseconds(millis);
             let first = run(&call.call()).unwrap();
             assert_eq!(
                 first,

@@ -38,10 +38,9 @@ pub(super) fn run(call: &NodeCall<'_>) -> Result<NodeOutput, NodeError> {
 
 fn items<'a>(payload: &Payload<'a>) -> Result<&'a [Value], NodeError> {
     const TAKES: &str = "an object or an array of objects";
-    let items = match payload.present("data", TAKES)? {
-        Value::Array(items) => items,
-        item => std::slice::from_ref(item),
-    };
+    let data = payload.present("data", TAKES)?;
+    let one = std::slice::from_ref(data);
+    let items = data.as_array().map_or(one, Vec::as_slice);
     if items.iter().all(Value::is_object) {
         Ok(items)
     } else {

@@ -31,7 +31,7 @@ use crate::{
 /// Who is asked, for messages: URLs of gateways are secret.
 const TARGET: &str = "the connector gateway";
 /// How long a call may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes of an answer: a result of 10 MiB and what is around it.
 const MAX_BYTES: usize = 10 * 1024 * 1024 + 64 * 1024;
 
@@ -189,7 +189,7 @@ fn refine(mut error: NodeError, body: &Value) -> NodeError {
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
     };
-    let class = said.get("class").and_then(|class| class_of(class));
+    let class = said.get("class").and_then(class_of);
     error.class = class.unwrap_or(error.class);
     if let Some(code) = text("code") {
         error.code = code.chars().take(100).collect();

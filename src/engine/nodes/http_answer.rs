@@ -146,7 +146,7 @@ pub(super) fn read_json(body: &[u8], max_nesting: usize) -> Result<Value, String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::nodes::testing::NOW;
+    use crate::engine::nodes::testing::now;
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
         let pairs = headers
@@ -180,11 +180,11 @@ mod tests {
             (600, E::Permanent, false),
         ] {
             let mut answer = answer(status, &[], "");
-            let error = failure(&answer, "x", NOW.parse().unwrap());
+            let error = failure(&answer, "x", now());
             assert_eq!((error.class, error.rejected), (class, rejected), "{status}");
             assert_eq!(error.code, format!("http_{status}"));
             answer.acted_before = true;
-            assert!(!failure(&answer, "x", NOW.parse().unwrap()).rejected);
+            assert!(!failure(&answer, "x", now()).rejected);
         }
     }
 
@@ -203,11 +203,7 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            let error = failure(
-                &answer(503, &[("retry-after", value)], ""),
-                "x",
-                NOW.parse().unwrap(),
-            );
+            let error = failure(&answer(503, &[("retry-after", value)], ""), "x", now());
             assert_eq!(error.retry_after_ms, expected, "{value:?}");
         }
     }
@@ -218,7 +214,7 @@ mod tests {
             ("é".repeat(5_000), 4_096),
             (format!("a{}", "é".repeat(5_000)), 4_095),
         ] {
-            let error = failure(&answer(500, &[], &body), "x", NOW.parse().unwrap());
+            let error = failure(&answer(500, &[], &body), "x", now());
             let details = error.details.unwrap();
             let kept = details["body"].as_str().unwrap();
             assert_eq!(kept.len(), length);

@@ -213,9 +213,10 @@ fn statuses(value: &Value) -> Option<RangeInclusive<u16>> {
             * 100;
         return Some(first..=first + 99);
     }
-    let status = match value {
-        Value::String(text) => text.parse().ok()?,
-        _ => u16::try_from(super::number::as_whole(value.as_number()?)?).ok()?,
+    let status = if let Some(text) = value.as_str() {
+        text.parse().ok()?
+    } else {
+        u16::try_from(super::number::as_whole(value.as_number()?)?).ok()?
     };
     (100..=999).contains(&status).then_some(status..=status)
 }

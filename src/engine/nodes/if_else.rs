@@ -24,10 +24,8 @@ pub(super) fn run(call: &NodeCall<'_>) -> Result<NodeOutput, NodeError> {
     let condition = payload.optional("condition");
     let condition = condition.ok_or_else(|| payload.wrong("condition", takes))?;
     let condition = Condition::read(&payload, condition)?;
-    let branch = match condition.holds(&value, &Fuel::full())? {
-        true => "then",
-        false => "else",
-    };
+    let holds = condition.holds(&value, &Fuel::full())?;
+    let branch = if holds { "then" } else { "else" };
     Ok(NodeOutput {
         branch: Some(branch.to_owned()),
         ..NodeOutput::result(json!({ "branch": branch }))

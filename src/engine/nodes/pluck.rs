@@ -19,18 +19,16 @@ const MAX_VALUES: usize = 1_000_000;
 pub(super) fn run(call: &NodeCall<'_>) -> Result<NodeOutput, NodeError> {
     let payload = Payload::of(call.kind, call.input)?;
     let items = payload.array("array")?;
-    let values: Vec<Value> = match payload.either(["field", "fields"], "the names to take")? {
-        ("field", _) => {
-            let field = payload.text("field")?;
-            items.iter().map(|item| taken(item, field)).collect()
+    let (name, _) = payload.either(["field", "fields"], "the names to take")?;
+    let values: Vec<Value> = if name == "field" {
+        let field = payload.text(name)?;
+        items.iter().map(|item| taken(item, field)).collect()
+    } else {
+        let names = names(&payload)?;
+        if items.len().saturating_mul(names.len()) > MAX_VALUES {
+            return Err(payload.refuse(format!("takes out more than {MAX_VALUES} values")));
         }
-        _ => {
-            let names = names(&payload)?;
-            if items.len().saturating_mul(names.len()) > MAX_VALUES {
-                return Err(payload.refuse(format!("takes out more than {MAX_VALUES} values")));
-            }
-            items.iter().map(|item| picked(item, &names)).collect()
-        }
+        items.iter().map(|item| picked(item, &names)).collect()
     };
     Ok(NodeOutput::result(json!({ "values": values })))
 }

@@ -17,6 +17,11 @@ use crate::{
 /// The present of every test.
 pub(super) const NOW: &str = "2026-01-02T03:04:05.678Z";
 
+/// [`NOW`] as a time.
+pub(super) fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
 /// Runs a kind without effects once.
 pub(super) fn run(
     kind: impl Fn(&NodeCall<'_>) -> Result<NodeOutput, NodeError>,
@@ -89,10 +94,6 @@ impl Call {
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        NOW.parse().unwrap()
-    }
-
     pub(super) fn call(&self) -> NodeCall<'_> {
         NodeCall {
             run: &self.run,
@@ -105,7 +106,7 @@ impl Call {
             attempt: 2,
             due: self.due,
             variables: &self.variables,
-            now: self.now(),
+            now: now(),
         }
     }
 }
@@ -117,6 +118,8 @@ pub(super) enum Act {
     Answer(Vec<u8>),
     /// Closes without a word.
     Close,
+    /// Resets the connection.
+    Reset,
     /// Says nothing and keeps the connection open.
     Hang,
 }
@@ -188,6 +191,7 @@ async fn serve(
             let _ = stream.shutdown().await;
         }
         Act::Close => {}
+        Act::Reset => stream.set_zero_linger().unwrap(),
         Act::Hang => {
             let _ = stream.read(&mut [0]).await;
         }
