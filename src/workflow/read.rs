@@ -265,10 +265,12 @@ fn cycle_error(nodes: &[Node], parents_left: &[usize]) -> DefinitionError {
             .copied()
             .find(|&parent| parents_left[parent] > 0);
     }
-    // The walk went up, the cycle is told downward.
+    // The walk went up; the cycle is told downward, from the node that comes first.
+    walk.reverse();
+    let first = (0..walk.len()).min_by_key(|&at| walk[at]).unwrap_or(0);
+    walk.rotate_left(first);
     let names: Vec<_> = walk
         .iter()
-        .rev()
         .map(|&position| nodes[position].id.as_str())
         .collect();
     let more = if names.len() > SHOWN { " -> ..." } else { "" };

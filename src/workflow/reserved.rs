@@ -60,7 +60,7 @@ pub(super) fn check_node(kind: &str, members: &Map<String, Value>) -> Result<(),
 }
 
 fn unsupported(name: &str) -> DefinitionError {
-    DefinitionError::new(format!("`{name}` is not supported by this version")).at_field(name)
+    DefinitionError::new("is not supported by this version").at_field(name)
 }
 
 /// Exports write members out that nobody set: null, `[]` and `{}` ask for nothing.

@@ -13,7 +13,8 @@ pub struct ExpressionLimits {
     pub expression_bytes: usize,
     /// Expressions in one string.
     pub per_string: usize,
-    /// Bytes of one resolved string or key of a payload, as compact JSON unless it is a text.
+    /// Bytes of one resolved string or key of a payload: of its text, or of its compact JSON
+    /// where it is exactly one expression.
     pub field_bytes: usize,
     /// Bytes of all resolved strings and keys of one node's payload.
     pub node_bytes: usize,

@@ -64,15 +64,15 @@ impl<'a> Cursor<'a> {
     }
 
     fn broken(&self, message: &str) -> Broken {
-        match self.rest().chars().next() {
-            None => Broken {
-                message: format!("{message}, but the text ends"),
-                at_end: true,
-            },
-            Some(c) => Broken {
-                message: format!("{message}, found {c:?} after {} bytes", self.at),
-                at_end: false,
-            },
+        let rest = self.rest();
+        let message = match rest.chars().next() {
+            None => format!("{message}, but the text ends"),
+            Some(c) => format!("{message}, found {c:?} after {} bytes", self.at),
+        };
+        Broken {
+            message,
+            // Marks are two bytes long: a single one left may be half of them.
+            at_end: rest.len() < 2,
         }
     }
 

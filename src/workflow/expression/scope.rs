@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Head, Path, RecordView, Segment};
 use crate::{domain::NodeId, workflow::Definition};
@@ -36,12 +36,12 @@ pub struct RunScope<'a> {
     pub node: usize,
     /// The run's record of a node, by its id in the definition.
     pub records: &'a dyn Fn(&NodeId) -> Option<&'a RecordView>,
-    /// The present values of the variables, an object.
-    pub variables: &'a Value,
-    /// The run's `propValues`, an object.
-    pub props: &'a Value,
-    /// The inputs of the node's block, an object.
-    pub inputs: &'a Value,
+    /// The present values of the variables by name.
+    pub variables: &'a Map<String, Value>,
+    /// The run's `propValues`.
+    pub props: &'a Map<String, Value>,
+    /// The inputs of the node's block.
+    pub inputs: &'a Map<String, Value>,
     /// The workflow, when the run belongs to one.
     pub workflow_id: Option<&'a str>,
     /// The run.
@@ -69,9 +69,9 @@ impl Scope for RunScope<'_> {
             Head::Node(id) | Head::Nodes(id) => self.node_value(id, steps),
             Head::Root => root_value(self.record(self.trigger)?, steps),
             Head::Trigger => trigger_value(self.record(self.trigger)?, steps),
-            Head::Vars => walk(self.variables, steps).map(Cow::Borrowed),
-            Head::Props => walk(self.props, steps).map(Cow::Borrowed),
-            Head::Inputs => walk(self.inputs, steps).map(Cow::Borrowed),
+            Head::Vars => map_value(self.variables, steps),
+            Head::Props => map_value(self.props, steps),
+            Head::Inputs => map_value(self.inputs, steps),
             Head::WorkflowId => text_value(self.workflow_id?, steps),
             Head::RunId => text_value(self.run_id, steps),
             // There are no loops to be in.
@@ -144,6 +144,13 @@ fn trigger_value<'v>(record: &'v RecordView, steps: &[Segment]) -> Option<Cow<'v
         _ => steps,
     };
     walk(result, steps).map(Cow::Borrowed)
+}
+
+fn map_value<'v>(members: &'v Map<String, Value>, steps: &[Segment]) -> Option<Cow<'v, Value>> {
+    let Some((first, rest)) = steps.split_first() else {
+        return Some(Cow::Owned(Value::Object(members.clone())));
+    };
+    walk(members.get(name_of(first).as_ref())?, rest).map(Cow::Borrowed)
 }
 
 fn text_value<'v>(text: &str, steps: &[Segment]) -> Option<Cow<'v, Value>> {

@@ -1,1 +1,5 @@
+//! Expressions: reading, printing, resolving.
 
+mod reading;
+mod resolving;
+mod scopes;

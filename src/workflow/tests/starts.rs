@@ -1,0 +1,106 @@
+//! What a start refuses and an import does not.
+
+use serde_json::{Value, json};
+
+use super::parse;
+use crate::workflow::ExpressionLimits;
+
+/// `root -> a -> b`, `root -> c`, a second trigger `hook`; `b` has this payload.
+fn start(payload: &Value) -> Result<(), String> {
+    start_kind("log", payload)
+}
+
+fn start_kind(kind: &str, payload: &Value) -> Result<(), String> {
+    let definition = parse(&json!({
+        "nodes": {
+            "root": {"type": "manual", "payload": {"hint": "not {{ ours"}, "children": ["a", "c"]},
+            "hook": {"type": "webhook", "children": ["b"]},
+            "a": {"type": "log", "children": ["b"]},
+            "b": {"type": kind, "payload": payload},
+            "c": {"type": "log"}
+        },
+        "triggerNodeIds": ["root", "hook"],
+        "variableDefs": [{"name": "v"}]
+    }))
+    .unwrap();
+    definition
+        .validate_for_start(&ExpressionLimits::default())
+        .map_err(|e| e.to_string())
+}
+
+#[test]
+fn references_upward_are_fine() {
+    for text in [
+        "{{a.result}}",
+        "{{root.x}}",
+        "{{hook.result || 1}}",
+        "{{$nodes.a.error}}",
+        "{{$trigger.body}}",
+        "{{$vars.v.deep}}",
+        "{{$vars}}",
+        "{{$props.p}}",
+        "{{$inputs.i}}",
+        "{{$run.id}}",
+        "{{$workflowId}}",
+        "{{@field}}",
+        "{{ask.x}}",
+        "\\{{ no",
+        "a << nobody >> b",
+        "a << $nope >> b",
+    ] {
+        assert_eq!(start(&json!({"m": [text]})), Ok(()), "{text}");
+        assert_eq!(start(&json!({text: 1})), Ok(()), "{text}");
+    }
+}
+
+#[test]
+fn other_references_and_broken_expressions_are_refused() {
+    let table = [
+        ("{{c.result}}", "`c` does not come before this node"),
+        ("{{b.result}}", "`b` does not come before this node"),
+        ("{{a.x || c.x}}", "`c` does not come before this node"),
+        ("<< $nodes.c.x >>", "`c` does not come before this node"),
+        ("{{nobody.result}}", "there is no node `nobody`"),
+        ("{{$vars.w}}", "the variable `w` is not declared"),
+        ("{{$vars[0]}}", "the variable `0` is not declared"),
+        ("{{$item.x}}", "`$item` has a value only inside a loop"),
+        (
+            "{{$for.a.index || 0}}",
+            "`$for.a.index` has a value only inside a loop",
+        ),
+        ("{{ a.result", "but the text ends"),
+        ("{{ a. }}", "expected a name"),
+        ("{{$nope.x}}", "there is no `$nope`"),
+    ];
+    for (text, expected) in table {
+        let message = start(&json!({"m": {"k": text}})).unwrap_err();
+        assert!(
+            message.starts_with("node `b`: `payload.m.k`: `"),
+            "{message}"
+        );
+        assert!(message.contains(expected), "{message}");
+        assert!(start(&json!({text: 1})).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_condition_must_have_the_shape_of_one() {
+    let good = json!({"condition": {"$or": [{"{{a.result}}": {"$eq": 1}}, {"$and": []}]}});
+    assert_eq!(start_kind("if", &good), Ok(()));
+    for bad in [
+        json!("{{a.result}}"),
+        json!({}),
+        json!({"$and": {}}),
+        json!({"$or": [{"x": 1}]}),
+        json!({"$or": [{"x": {"eq": 1}}]}),
+    ] {
+        let payload = json!({"condition": bad});
+        let message = start_kind("if", &payload).unwrap_err();
+        assert!(
+            message.starts_with("node `b`: `payload.condition`: "),
+            "{message}"
+        );
+        // To any other kind it is a payload like any other.
+        assert_eq!(start(&payload), Ok(()));
+    }
+}
