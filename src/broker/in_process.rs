@@ -117,7 +117,7 @@ mod tests {
         assert!(queue.publish(Lane::Bulk, about("bulk")));
         assert!(queue.publish(Lane::Automatic, about("automatic")));
         assert!(queue.publish(Lane::Interactive, about("interactive")));
-        assert!(!queue.publish(Lane::Interactive, about("too many")));
+        assert!(!queue.publish(Lane::Interactive, about("too-many")));
         assert_eq!(queue.vacancy(), 0);
         for expected in ["interactive", "automatic", "bulk"] {
             assert_eq!(queue.next().await.run_id.as_str(), expected);

@@ -34,8 +34,8 @@ pub(super) struct RunState {
     cursor: usize,
     records: Vec<Option<NodeRecord>>,
     views: Vec<Option<RecordView>>,
-    variables: Value,
-    props: Value,
+    variables: Map<String, Value>,
+    props: Map<String, Value>,
     workflow_id: Option<String>,
     run_id: RunId,
     failed: bool,
@@ -55,8 +55,8 @@ impl RunState {
         let (order, reachable) = (definition.order(trigger), definition.reachable(trigger));
         let count = definition.nodes().len();
         let mut state = Self {
-            variables: Value::Null,
-            props: run.prop_values.value()?,
+            variables: Map::new(),
+            props: object(run.prop_values.value()?),
             workflow_id: run.workflow_id.clone(),
             run_id: run.id.clone(),
             definition,
@@ -77,7 +77,7 @@ impl RunState {
                 state.put(ix, record);
             }
         }
-        state.variables = Value::Object(state.present_values(run, writes)?);
+        state.variables = state.present_values(run, writes)?;
         Ok(state)
     }
 
@@ -92,9 +92,7 @@ impl RunState {
         let mut values: Map<String, Value> = defaults
             .map(|variable| (variable.name.clone(), variable.default.clone()))
             .collect();
-        if let Value::Object(captured) = run.variables.value()? {
-            values.extend(captured);
-        }
+        values.extend(object(run.variables.value()?));
         for (written_in, write) in writes {
             if self.counts(written_in, write) {
                 values.insert(write.name.clone(), write.new_value.value()?);
@@ -158,14 +156,11 @@ impl RunState {
     }
 
     pub(super) fn variables(&self) -> &Map<String, Value> {
-        static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
-        self.variables.as_object().unwrap_or(&NONE)
+        &self.variables
     }
 
     pub(super) fn set_variable(&mut self, name: &str, value: Value) {
-        if let Value::Object(variables) = &mut self.variables {
-            variables.insert(name.to_owned(), value);
-        }
+        self.variables.insert(name.to_owned(), value);
     }
 
     /// Whether a failure stops the run.
@@ -283,7 +278,7 @@ impl RunState {
             records: &records,
             variables: &self.variables,
             props: &self.props,
-            inputs: &Value::Null,
+            inputs: &Map::new(),
             workflow_id: self.workflow_id.as_deref(),
             run_id: self.run_id.as_str(),
         };
@@ -293,6 +288,15 @@ impl RunState {
             &scope,
             &ExpressionLimits::default(),
         )
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Map::new()
+        }
     }
 }
 
