@@ -1,308 +1,380 @@
 #!/usr/bin/env bash
-# Private PostgreSQL and RabbitMQ servers for one test run, on loopback only.
+# PostgreSQL and RabbitMQ for the tests, and for trying things out.
 #
-#   tests/services.sh start DIR   starts what DATABASE_URL and AMQP_URL do not already name,
-#                                 prints `export ...` lines, leaves the servers up
-#   tests/services.sh stop DIR    stops what `start DIR` started, and nothing else
+#   bash tests/services.sh start DIR > env   start what is missing; prints `export NAME=value` lines
+#   bash tests/services.sh stop DIR          stop what `start DIR` started, and remove DIR
 #
-# Everything a server writes is in DIR. Nothing is read from a system-wide configuration.
+# A server named by DATABASE_URL or AMQP_URL is used as it is. For the others a private server is
+# started from what is installed, on a free loopback port, with its data in DIR. What is not
+# installed is installed with apt-get where that is possible (as root, on Debian and its like).
+#
+# To keep the servers for a while:
+#
+#   dir=$(mktemp -d) && bash tests/services.sh start "$dir" > "$dir/env" && source "$dir/env"
+#   cargo nextest run ...
+#   bash tests/services.sh stop "$dir"
 set -euo pipefail
 
 say() { printf 'services: %s\n' "$*" >&2; }
-die() {
-    say "$*"
-    exit 1
+die() { say "$*"; exit 1; }
+
+# --- processes and ports ------------------------------------------------------------------------
+
+# Whether process $1 lives and its command line holds $2. A recorded pid alone could be somebody
+# else's by now, and a dead child that nobody waited for still answers `kill -0`.
+runs() {
+    local line
+    [[ $1 =~ ^[0-9]+$ ]] || return 1
+    if [[ -d /proc/self ]]; then
+        line=$(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline") || return 1
+    else
+        line=$(ps -o args= -p "$1" 2>/dev/null) || return 1
+    fi
+    [[ $line == *"$2"* ]]
 }
 
-usage() { die "usage: tests/services.sh start|stop DIR"; }
+# Ends process $1, whose command line holds $2, with the signals that follow, 15 s for each.
+end() {
+    local pid=$1 mark=$2 signal
+    shift 2
+    for signal in "$@"; do
+        runs "$pid" "$mark" || return 0
+        kill "-$signal" "$pid" 2>/dev/null || true
+        for _ in {1..150}; do
+            runs "$pid" "$mark" || return 0
+            sleep 0.1
+        done
+    done
+    runs "$pid" "$mark" && say "process $pid ($mark) does not end" && return 1
+    return 0
+}
 
-# --- finding and installing ---------------------------------------------------------------------
+listens() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 
-# Prints the folder holding initdb and postgres, the newest version first.
+# A port nobody listens on, below the range outgoing connections take theirs from. Somebody may
+# take it before the server does: the callers try again with another one.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        listens 127.0.0.1 "$port" || break
+    done
+    printf '%s' "$port"
+}
+
+# Whether an AMQP broker answers the protocol header at host $1, port $2.
+speaks_amqp() {
+    timeout 5 bash -c '
+        exec 3<>"/dev/tcp/$0/$1" || exit 1
+        printf "AMQP\0\0\11\1" >&3
+        # The answer is a method frame: type 1, channel 0.
+        [[ $(head -c 3 <&3 | od -An -tx1 | tr -d " \n") == 010000 ]]
+    ' "$1" "$2" 2>/dev/null
+}
+
+# Sets `host` and `port` from the URL $1, with the default port $2.
+split_url() {
+    local rest=${1#*://}
+    rest=${rest%%[/?]*}
+    rest=${rest##*@}
+    if [[ $rest =~ ^(\[.*\]|[^:]*)(:([0-9]+))?$ ]]; then
+        host=${BASH_REMATCH[1]//[\[\]]/}
+        port=${BASH_REMATCH[3]:-$2}
+    else
+        die "can't read host and port of a URL"
+    fi
+    host=${host:-127.0.0.1}
+}
+
+# --- servers that are there already -------------------------------------------------------------
+
+# The URLs hold passwords, so messages name host and port only.
+check_postgres() {
+    local host port
+    [[ $DATABASE_URL == postgres://* || $DATABASE_URL == postgresql://* ]] ||
+        die "DATABASE_URL is not a postgres:// URL: the tests need PostgreSQL (unset it to get a private server)"
+    split_url "$DATABASE_URL" 5432
+    if command -v psql >/dev/null; then
+        PGCONNECT_TIMEOUT=10 psql --no-psqlrc --no-password --quiet --tuples-only \
+            --command 'select 1' "$DATABASE_URL" >/dev/null ||
+            die "DATABASE_URL is set, but no usable PostgreSQL answers at $host:$port"
+    else
+        listens "$host" "$port" || die "DATABASE_URL is set, but nothing listens at $host:$port"
+    fi
+    say "PostgreSQL: the one DATABASE_URL names, at $host:$port"
+}
+
+check_rabbitmq() {
+    local host port
+    case $AMQP_URL in
+        amqp://*)
+            split_url "$AMQP_URL" 5672
+            speaks_amqp "$host" "$port" || die "AMQP_URL is set, but no broker answers at $host:$port"
+            ;;
+        amqps://*)
+            split_url "$AMQP_URL" 5671
+            listens "$host" "$port" || die "AMQP_URL is set, but nothing listens at $host:$port"
+            ;;
+        *) die "AMQP_URL is not an amqp:// URL (unset it to get a private broker)" ;;
+    esac
+    say "RabbitMQ: the one AMQP_URL names, at $host:$port"
+}
+
+# --- what is installed --------------------------------------------------------------------------
+
+# Prints the folder of PostgreSQL's programs.
 postgres_bin() {
-    local found
-    found=$(command -v initdb || true)
-    if [[ -n $found && -x $(dirname "$found")/postgres ]]; then
-        dirname "$found"
+    local initdb
+    if initdb=$(command -v initdb) && command -v pg_ctl >/dev/null; then
+        dirname "$(readlink -f "$initdb")"
         return
     fi
-    for found in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV); do
-        if [[ -x $found/initdb && -x $found/postgres ]]; then
-            printf '%s\n' "$found"
-            return
-        fi
-    done
-    return 1
+    initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1)
+    [[ -n $initdb ]] && dirname "$initdb"
 }
 
-# Prints a rabbitmq-server that any user may run: Debian's own in /usr/sbin insists on root or
-# `rabbitmq`, the scripts it wraps do not.
+# Prints RabbitMQ's start script. Debian's script in PATH changes to another user and forgets the
+# environment, so the one it calls comes first.
 rabbitmq_server() {
-    local found
-    for found in /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server \
-        /usr/lib/rabbitmq/bin/rabbitmq-server "$(command -v rabbitmq-server || true)" \
-        /usr/sbin/rabbitmq-server; do
-        if [[ -n $found && -x $found ]]; then
-            printf '%s\n' "$found"
-            return
-        fi
-    done
-    return 1
-}
-
-POLICY=/usr/sbin/policy-rc.d
-policy_is_ours=no
-
-remove_policy() {
-    if [[ $policy_is_ours == yes ]]; then
-        rm -f "$POLICY"
-        policy_is_ours=no
+    if [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]]; then
+        printf '%s' /usr/lib/rabbitmq/bin/rabbitmq-server
+    else
+        command -v rabbitmq-server
     fi
 }
 
-# Installs Debian packages without letting their servers start.
 install_packages() {
-    if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
-        die "not installed: $*. Install them, or set DATABASE_URL and AMQP_URL"
+    local policy=/usr/sbin/policy-rc.d status=0 apt=(apt-get -q -y -o DPkg::Lock::Timeout=300)
+    if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
+        die "not installed: $* (install them, or set DATABASE_URL and AMQP_URL)"
     fi
-    say "installing $*"
-    if [[ ! -e $POLICY ]]; then
-        policy_is_ours=yes
-        printf '#!/bin/sh\nexit 101\n' >"$POLICY"
-        chmod 755 "$POLICY"
+    say "installing with apt-get: $*"
+    # Debian starts a service as soon as it is installed, unless this file forbids it.
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     fi
-    export DEBIAN_FRONTEND=noninteractive
-    local log=$dir/apt.log
-    if ! { apt-get -o DPkg::Lock::Timeout=300 update &&
-        apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"; } \
-        </dev/null >"$log" 2>&1; then
-        tail -n 30 "$log" >&2
-        die "apt-get could not install $*"
+    {
+        "${apt[@]}" update &&
+            DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends "$@"
+    } </dev/null >"$DIR/apt.log" 2>&1 || status=$?
+    if [[ $(trap -p EXIT) == *policy-rc.d* ]]; then
+        rm -f "$policy"
+        trap - EXIT
     fi
-    remove_policy
-}
-
-# --- processes ----------------------------------------------------------------------------------
-
-# Prints the first of the named users that exists: the one a server runs as when we are root.
-first_user() {
-    local user
-    for user in "$@"; do
-        if id -u "$user" >/dev/null 2>&1; then
-            printf '%s\n' "$user"
-            return
-        fi
-    done
-    die "none of the users $* exists, and a server must not run as root"
-}
-
-# as USER COMMAND...: as root, runs the command as USER; otherwise as ourselves.
-as() {
-    local user=$1
-    shift
-    if [[ $(id -u) -eq 0 ]]; then
-        runuser -u "$user" -- "$@"
-    else
-        "$@"
+    if ((status != 0)); then
+        tail -n 30 "$DIR/apt.log" >&2
+        die "apt-get can't install $*"
     fi
 }
 
-# own USER FOLDER: gives the folder to USER, and checks that USER can get there.
-own() {
-    mkdir -p "$2"
-    if [[ $(id -u) -eq 0 ]]; then
-        chown "$1" "$2"
-        as "$1" test -w "$2" || die "user $1 cannot reach $2: choose another TMPDIR"
-    fi
-}
-
-# launch NAME COMMAND...: starts a server as the leader of a process group of its own, so that a
-# Ctrl-C meant for the tests does not reach it and `stop` reaches all of it.
-launch() {
-    local name=$1
-    shift
-    set -m
-    "$@" </dev/null >"$dir/$name.log" 2>&1 &
-    printf '%s\n' "$!" >"$dir/$name.group"
-    set +m
-}
-
-group_alive() { kill -0 -- "-$1" 2>/dev/null; }
-
-# await NAME SECONDS CHECK...: waits for CHECK to succeed while the server lives.
-await() {
-    local name=$1 deadline=$((SECONDS + $2))
-    shift 2
-    until "$@" >/dev/null 2>&1; do
-        if ! group_alive "$(cat "$dir/$name.group")" || ((SECONDS >= deadline)); then
-            tail -n 40 "$dir/$name.log" >&2
-            die "$name did not start"
-        fi
-        sleep 0.2
-    done
-}
-
-# halt NAME SIGNAL PID_FILE: asks the server to stop, then makes it.
-halt() {
-    local name=$1 signal=$2 pid_file=$3 group pid deadline
-    [[ -s $dir/$name.group ]] || return 0
-    group=$(cat "$dir/$name.group")
-    pid=$(head -n 1 "$pid_file" 2>/dev/null || true)
-    # A process id that left the group is somebody else's by now.
-    if [[ -n $pid && $(ps -o pgid= -p "$pid" 2>/dev/null | tr -d ' ') == "$group" ]]; then
-        kill -s "$signal" "$pid" 2>/dev/null || true
-    else
-        kill -s "$signal" -- "-$group" 2>/dev/null || true
-    fi
-    deadline=$((SECONDS + 15))
-    while group_alive "$group"; do
-        if ((SECONDS >= deadline)); then
-            kill -s KILL -- "-$group" 2>/dev/null || true
-            sleep 0.2
-            break
-        fi
-        sleep 0.1
-    done
-    rm -f "$dir/$name.group"
-}
-
-taken_ports=' '
-
-# Sets `port` to a loopback port nobody listens on, below the ephemeral range.
-free_port() {
-    while :; do
-        port=$((15000 + RANDOM % 17000))
-        if [[ $taken_ports != *" $port "* ]] &&
-            ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            taken_ports+="$port "
-            return
-        fi
-    done
+install_missing() {
+    local missing=()
+    [[ -n ${DATABASE_URL:-} ]] || [[ -n $(postgres_bin) ]] || missing+=(postgresql)
+    [[ -n ${AMQP_URL:-} ]] || [[ -n $(rabbitmq_server) ]] || missing+=(rabbitmq-server)
+    ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
 
-start_postgres() {
-    local bin user home=$dir/postgres
-    bin=$(postgres_bin) || die "initdb is still missing"
-    user=$(first_user postgres nobody)
-    own "$user" "$home"
-    cd "$home"
-    as "$user" "$bin/initdb" -D "$home/data" -U redrive -A trust -E UTF8 --no-locale \
-        </dev/null >"$dir/initdb.log" 2>&1 || {
-        cat "$dir/initdb.log" >&2
-        die "initdb failed"
-    }
-    free_port
-    launch postgres as "$user" "$bin/postgres" -D "$home/data" \
-        -c listen_addresses=127.0.0.1 -c port="$port" -c max_connections=200 \
-        -c unix_socket_directories="$home"
-    database_url=postgres://redrive@127.0.0.1:$port/postgres
-    postgres_port=$port
+# The user PostgreSQL runs as: it refuses root.
+postgres_user() {
+    if id postgres >/dev/null 2>&1; then echo postgres; else echo nobody; fi
 }
 
-postgres_ready() { grep -q '^ready' <(sed -n 8p "$dir/postgres/data/postmaster.pid"); }
+as_postgres() {
+    local user group
+    if [[ $EUID -ne 0 ]]; then
+        "$@"
+        return
+    fi
+    user=$(postgres_user)
+    group=$(id -g "$user")
+    if setpriv --reuid="$user" --regid="$group" --clear-groups true 2>/dev/null; then
+        setpriv --reuid="$user" --regid="$group" --clear-groups "$@"
+    elif command -v runuser >/dev/null; then
+        runuser -u "$user" -- "$@"
+    else
+        su "$user" -s /bin/sh -c 'exec "$@"' -- sh "$@"
+    fi
+}
+
+start_postgres() {
+    local bin port data=$DIR/postgres/data log=$DIR/postgres/log
+    bin=$(postgres_bin)
+    unset "${!PG@}" # settings for clients and of other clusters
+    mkdir "$DIR/postgres"
+    if [[ $EUID -eq 0 ]]; then
+        chown "$(postgres_user)" "$DIR/postgres"
+    fi
+    as_postgres test -w "$DIR/postgres" ||
+        die "user $(postgres_user) can't reach $DIR: name a folder in a place open to every user"
+    cd /
+    as_postgres "$bin/initdb" --pgdata="$data" --username=postgres --auth=trust \
+        --encoding=UTF8 --locale=C --no-sync >"$DIR/initdb.log" 2>&1 || {
+        cat "$DIR/initdb.log" >&2
+        die "initdb failed"
+    }
+    # Durable as in production; only sizes are those of a small, short-lived server.
+    as_postgres tee -a "$data/postgresql.conf" >/dev/null <<CONF
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+shared_buffers = 64MB
+min_wal_size = 32MB
+max_wal_size = 256MB
+timezone = 'UTC'
+CONF
+    for _ in 1 2 3; do
+        port=$(free_port)
+        if as_postgres "$bin/pg_ctl" start --wait --timeout=60 --silent --pgdata="$data" --log="$log" \
+            --options="-p $port" >/dev/null 2>&1 </dev/null; then
+            DATABASE_URL=postgres://postgres@127.0.0.1:$port/postgres
+            say "PostgreSQL: private, $("$bin/postgres" --version), at 127.0.0.1:$port"
+            return
+        fi
+    done
+    tail -n 30 "$log" >&2 || true
+    die "PostgreSQL does not start"
+}
+
+stop_postgres() {
+    local data=$DIR/postgres/data pid
+    [[ -r $data/postmaster.pid ]] || return 0
+    pid=$(head -n 1 "$data/postmaster.pid")
+    # INT ends the sessions, QUIT the server without a checkpoint.
+    end "$pid" "$data" INT QUIT KILL
+}
 
 # --- RabbitMQ -----------------------------------------------------------------------------------
 
-start_rabbitmq() {
-    local server epmd user home=$dir/rabbitmq epmd_port node_port dist_port
-    server=$(rabbitmq_server) || die "rabbitmq-server is still missing"
-    epmd=$(command -v epmd) || die "epmd (Erlang) is missing"
-    user=$(first_user rabbitmq nobody)
-    own "$user" "$home"
-    cd "$home"
-    free_port && epmd_port=$port
-    free_port && node_port=$port
-    free_port && dist_port=$port
-    printf 'listeners.tcp.1 = 127.0.0.1:%s\ndisk_free_limit.absolute = 64MB\n' "$node_port" \
-        >"$home/rabbitmq.conf"
-    printf '[].\n' >"$home/advanced.config"
+find_epmd() {
+    command -v epmd && return
+    erl -noshell -eval 'io:put_chars(filename:join([code:root_dir(), "erts-" ++ erlang:system_info(version), "bin", "epmd"])), halt().'
+}
+
+# Starts a node with a name, ports, cookie and port mapper of its own, so that it meets no other
+# node of this machine. Answers before the node has booted.
+launch_rabbitmq() {
+    local home=$DIR/rabbitmq epmd_port
+    rabbit_port=$(free_port)
+    epmd_port=$(free_port)
+    rm -rf "$home"
+    mkdir -p "$home/home"
     printf '[].\n' >"$home/enabled_plugins"
     : >"$home/rabbitmq-env.conf"
-    chmod 644 "$home"/*
-    if [[ $(id -u) -eq 0 ]]; then
-        chown "$user" "$home"/*
-    fi
-    # Our own epmd, first: the node would otherwise leave a daemon behind.
-    launch epmd as "$user" env ERL_EPMD_ADDRESS=127.0.0.1 "$epmd" -port "$epmd_port"
-    await epmd 20 port_answers "$epmd_port"
-    launch rabbitmq as "$user" env -i PATH="$PATH" LANG=C.UTF-8 HOME="$home" \
-        ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
-        RABBITMQ_NODENAME="redrive$$@localhost" \
-        RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$node_port" \
-        RABBITMQ_DIST_PORT="$dist_port" \
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
-        RABBITMQ_MNESIA_BASE="$home/mnesia" RABBITMQ_LOG_BASE="$home/log" RABBITMQ_LOGS=- \
-        RABBITMQ_PID_FILE="$home/pid" RABBITMQ_CONF_ENV_FILE="$home/rabbitmq-env.conf" \
-        RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" \
-        RABBITMQ_ADVANCED_CONFIG_FILE="$home/advanced.config" \
-        RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" \
-        "$server"
-    amqp_url=amqp://guest:guest@127.0.0.1:$node_port/%2f
-    amqp_port=$node_port
+    cat >"$home/rabbitmq.conf" <<CONF
+listeners.tcp.1 = 127.0.0.1:$rabbit_port
+disk_free_limit.absolute = 50MB
+CONF
+    (
+        unset "${!RABBITMQ_@}" "${!ERL_@}"
+        export HOME=$home/home LANG=C.UTF-8 LC_ALL=C.UTF-8
+        export ERL_EPMD_PORT=$epmd_port ERL_EPMD_ADDRESS=127.0.0.1
+        export RABBITMQ_NODENAME="redrive-$$-$epmd_port@localhost"
+        export RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT=$rabbit_port
+        RABBITMQ_DIST_PORT=$(free_port)
+        export RABBITMQ_DIST_PORT
+        export RABBITMQ_MNESIA_BASE=$home/mnesia RABBITMQ_LOG_BASE=$home/log
+        export RABBITMQ_GENERATED_CONFIG_DIR=$home/config RABBITMQ_SCHEMA_DIR=$home/schema
+        export RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf
+        export RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config
+        export RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins RABBITMQ_PID_FILE=$home/pid
+        export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+        cd "$home"
+        # Without its own one, the node would leave a port mapper behind.
+        nohup "$(find_epmd)" -port "$epmd_port" </dev/null >epmd.log 2>&1 &
+        printf '%s %s\n' "$!" "$epmd_port" >epmd
+        nohup "$(rabbitmq_server)" </dev/null >start.log 2>&1 &
+        printf '%s\n' "$!" >script
+    )
 }
 
-port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
-
-# Ready when the protocol header is answered with a method frame (type 1).
-rabbitmq_ready() (
-    exec 3<>"/dev/tcp/127.0.0.1/$amqp_port"
-    printf 'AMQP\x00\x00\x09\x01' >&3
-    IFS= read -r -t 5 -n 1 -u 3 first
-    [[ $first == $'\x01' ]]
-)
-
-# --- start and stop -----------------------------------------------------------------------------
-
-stop() {
-    halt rabbitmq TERM "$dir/rabbitmq/pid"
-    halt epmd TERM /dev/null
-    halt postgres INT "$dir/postgres/data/postmaster.pid"
+wait_for_rabbitmq() {
+    local home=$DIR/rabbitmq try
+    for try in 1 2 3; do
+        for _ in {1..360}; do
+            if speaks_amqp 127.0.0.1 "$rabbit_port"; then
+                AMQP_URL=amqp://guest:guest@127.0.0.1:$rabbit_port/%2f
+                say "RabbitMQ: private, $(rabbitmq_version), at 127.0.0.1:$rabbit_port"
+                return
+            fi
+            runs "$(cat "$home/script")" rabbitmq || break # the node gave up: a port was taken
+            sleep 0.5
+        done
+        say "RabbitMQ does not start (try $try of 3)"
+        tail -n 30 "$home/start.log" >&2 || true
+        stop_rabbitmq
+        ((try == 3)) || launch_rabbitmq
+    done
+    die "RabbitMQ does not start"
 }
 
-undo() {
-    local status=$?
-    trap '' INT TERM
-    remove_policy
-    if ((status != 0)); then
-        stop
+rabbitmq_version() {
+    local line
+    line=$(grep -ohm1 'Starting RabbitMQ [0-9.]*' "$DIR/rabbitmq/log/"*.log | head -n 1) || true
+    printf '%s' "${line#Starting }"
+}
+
+stop_rabbitmq() {
+    local home=$DIR/rabbitmq pid port status=0
+    if [[ -r $home/pid ]]; then
+        end "$(head -n 1 "$home/pid")" "$home" TERM KILL || status=1
     fi
-    exit "$status"
+    if [[ -r $home/script ]]; then
+        end "$(cat "$home/script")" rabbitmq TERM KILL || status=1
+    fi
+    if [[ -r $home/epmd ]]; then
+        read -r pid port <"$home/epmd"
+        end "$pid" "-port $port" TERM KILL || status=1
+    fi
+    return "$status"
+}
+
+# --- commands -----------------------------------------------------------------------------------
+
+stop_all() {
+    local status=0
+    stop_rabbitmq || status=1
+    stop_postgres || status=1
+    return "$status"
 }
 
 start() {
-    trap undo EXIT
+    local rabbit_port own_rabbitmq='' own_postgres=''
+    [[ -n ${AMQP_URL:-} ]] || own_rabbitmq=yes
+    [[ -n ${DATABASE_URL:-} ]] || own_postgres=yes
+    mkdir -p "$DIR"
+    [[ ! -e $DIR/postgres && ! -e $DIR/rabbitmq ]] || die "$DIR is in use already"
+    chmod 711 "$DIR" # PostgreSQL's user passes through it
+    [[ -n $own_postgres ]] || check_postgres
+    [[ -n $own_rabbitmq ]] || check_rabbitmq
+    # Run between two commands, so that apt-get is never left half way.
     trap 'exit 130' INT
-    trap 'exit 143' TERM
-    local missing=()
-    database_url=${DATABASE_URL:-}
-    amqp_url=${AMQP_URL:-}
-    if [[ -z $database_url ]] && ! postgres_bin >/dev/null; then
-        missing+=(postgresql)
-    fi
-    if [[ -z $amqp_url ]] && ! rabbitmq_server >/dev/null; then
-        missing+=(rabbitmq-server)
-    fi
-    if ((${#missing[@]} > 0)); then
-        install_packages "${missing[@]}"
-    fi
-    [[ -n $database_url ]] || start_postgres
-    [[ -n $amqp_url ]] || start_rabbitmq
-    if [[ -n ${postgres_port:-} ]]; then
-        await postgres 60 postgres_ready
-        say "PostgreSQL on 127.0.0.1:$postgres_port"
-    fi
-    if [[ -n ${amqp_port:-} ]]; then
-        await rabbitmq 120 rabbitmq_ready
-        say "RabbitMQ on 127.0.0.1:$amqp_port"
-    fi
-    printf 'export DATABASE_URL=%q\nexport AMQP_URL=%q\n' "$database_url" "$amqp_url"
+    trap 'exit 143' TERM HUP
+    install_missing
+    trap 'stop_all || true' EXIT
+    [[ -z $own_rabbitmq ]] || launch_rabbitmq
+    [[ -z $own_postgres ]] || start_postgres
+    [[ -z $own_rabbitmq ]] || wait_for_rabbitmq
+    trap - EXIT
+    printf 'export DATABASE_URL=%q\nexport AMQP_URL=%q\n' "$DATABASE_URL" "$AMQP_URL"
 }
 
+stop() {
+    [[ -d $DIR ]] || die "there is no folder $DIR"
+    stop_all
+    rm -rf "$DIR"
+}
+
+usage() { die "usage: bash tests/services.sh start|stop DIR"; }
+
 [[ $# -eq 2 && -n $2 ]] || usage
-mkdir -p "$2"
-dir=$(cd "$2" && pwd)
+case $2 in
+    /*) DIR=$2 ;;
+    *) DIR=$PWD/$2 ;;
+esac
 case $1 in
     start) start ;;
     stop) stop ;;
