@@ -14,7 +14,7 @@ use crate::domain::{ErrorClass, NodeError, NodeStatus};
 /// How a call came back.
 pub(super) enum Answer {
     /// The handler gave an outcome.
-    Outcome(Result<NodeOutput, NodeError>),
+    Outcome(Box<Result<NodeOutput, NodeError>>),
     /// The run was cancelled, and the grace is over.
     Cancelled,
     /// The lease is lost: nothing may be written.
@@ -47,7 +47,7 @@ impl Drive<'_> {
         let answer = self.call(ix, &prepared).await;
         let stopped = match answer {
             Answer::Outcome(outcome) => {
-                self.settle(ix, prepared, outcome);
+                self.settle(ix, prepared, *outcome);
                 None
             }
             Answer::Cancelled => {
@@ -91,7 +91,7 @@ impl Drive<'_> {
         let outcome = AssertUnwindSafe(async { prepared.handler.run(call).await }).catch_unwind();
         tokio::select! {
             biased;
-            outcome = outcome => Answer::Outcome(outcome.unwrap_or_else(|_| Err(panicked()))),
+            outcome = outcome => Answer::Outcome(Box::new(outcome.unwrap_or_else(|_| Err(panicked())))),
             () = self.signals.lost.cancelled() => Answer::LeaseLost,
             () = self.signals.abort.cancelled() => Answer::Aborted,
             () = grace => Answer::Cancelled,

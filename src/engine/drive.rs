@@ -338,7 +338,7 @@ impl Drive<'_> {
             let in_doubt = record
                 .effect
                 .as_ref()
-                .is_some_and(|effect| effect.is_in_doubt());
+                .is_some_and(crate::domain::EffectState::is_in_doubt);
             let class = if in_doubt { ErrorClass::InDoubt } else { class };
             if in_doubt {
                 record.effect = record

@@ -69,7 +69,7 @@ impl Drive<'_> {
         let effects = node
             .side_effects
             .unwrap_or_else(|| handler.side_effects(&input));
-        let handler = Arc::clone(&handler);
+        let handler = Arc::clone(handler);
         let before = record.effect.clone();
         let record = self.started(record, effects, &input, text, now)?;
         Ok(Prepared {

@@ -91,10 +91,12 @@ impl Drive<'_> {
     }
 
     fn fail(&mut self, ix: usize, mut record: NodeRecord, error: NodeError) {
-        let last = match error.class {
-            ErrorClass::InDoubt => LastAttempt::InDoubt,
-            _ if error.rejected => LastAttempt::Rejected,
-            _ => LastAttempt::Failed,
+        let last = if error.class == ErrorClass::InDoubt {
+            LastAttempt::InDoubt
+        } else if error.rejected {
+            LastAttempt::Rejected
+        } else {
+            LastAttempt::Failed
         };
         record.effect = record.effect.map(|effect| effect.settled(last));
         self.close(&mut record, NodeStatus::Failure, Some(error));

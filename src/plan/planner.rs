@@ -273,8 +273,8 @@ impl Planner<'_> {
                 let record = self.state.get(parent);
                 let status = record.map_or(NodeStatus::Success, |record| record.status);
                 let taken = record.and_then(|record| record.branch.as_deref());
-                let live = edge_is_live(&above.kind, status, taken, child.branch.as_deref());
-                if live && self.reachable[parent] {
+                let is_live = edge_is_live(&above.kind, status, taken, child.branch.as_deref());
+                if is_live && self.reachable[parent] {
                     Edge::Live
                 } else {
                     Edge::Dead
@@ -283,13 +283,13 @@ impl Planner<'_> {
             Verdict::Execute | Verdict::InDoubt if line.conditional => Edge::Open,
             Verdict::Execute | Verdict::InDoubt => {
                 // Nothing taken yet: if the edge is dead now, the branch is what decides.
-                let live = edge_is_live(
+                let is_live = edge_is_live(
                     &above.kind,
                     NodeStatus::Success,
                     None,
                     child.branch.as_deref(),
                 );
-                if live { Edge::Live } else { Edge::Open }
+                if is_live { Edge::Live } else { Edge::Open }
             }
         }
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::ledger::Ledger;
 
 /// How long a run may take to end before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An application on a ledger of its own, with a token of `org_test`.
 pub(crate) struct TestApp {
