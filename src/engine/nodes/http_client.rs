@@ -2,8 +2,10 @@
 //!
 //! It never follows a proxy from the environment, and follows redirects by hand, because each hop
 //! is checked like the first: scheme, literal addresses here, names in the
-//! [`GuardedResolver`](super::guard::GuardedResolver). A failure says whether the target may have
-//! acted: before a connection stands nothing was sent; after that, no answer means `in_doubt`.
+//! [`GuardedResolver`]. A failure says whether the target may have
+//! acted: before a connection stands nothing was sent; after that, no answer means `in_doubt`. A
+//! call whose own time ends before [`CONNECT_TIMEOUT`] is in doubt too, as nobody knows how far it
+//! came.
 
 use std::{error::Error as _, io, time::Duration};
 

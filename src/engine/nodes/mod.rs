@@ -2,7 +2,7 @@
 //!
 //! To add a kind without effects, write a file with
 //! `fn run(&NodeCall) -> Result<NodeOutput, NodeError>` and name it in [`built_in`]; a kind with
-//! effects implements [`NodeHandler`]. Payloads are read with [`payload::Payload`], so that every
+//! effects implements [`NodeHandler`]. Payloads are read with `payload::Payload`, so that every
 //! refusal reads alike. `for-each`, `wait` and `trigger-workflow` are not here: they are the
 //! engine's own, as they change the run.
 
