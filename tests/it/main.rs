@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod architecture;
+mod cli;
 mod effects;
 mod resume;
 mod services;
