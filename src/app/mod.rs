@@ -150,9 +150,7 @@ async fn prepare(store: &Store) -> anyhow::Result<Option<ServingLock>> {
         }
         return Ok(None);
     };
-    let lock = file
-        .lock_for_serving()
-        .context("another process serves this database")?;
+    let lock = file.lock_for_serving()?;
     store.migrate().await?;
     store.expire_leases().await?;
     Ok(Some(lock))

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{Broker, Dispatch, Hints},
-    domain::{Jitter, RetryDelay},
+    domain::{Jitter, RetryDelay, RunId},
     store::{DueRow, Store, StoreError},
 };
 
@@ -76,18 +76,20 @@ impl Relay {
             return Ok(0);
         }
         let rows = self.store.lease_due(limit, LEASE).await?;
-        // Marked first: a worker may claim the run, and with it remove the row, at once.
-        let runs: Vec<_> = rows.iter().map(|row| row.run_id.clone()).collect();
-        if !runs.is_empty() {
-            self.store.mark_sent(&runs).await?;
+        // What finds no room is not marked, and comes again after its lease.
+        let published: Vec<_> = rows
+            .into_iter()
+            .filter_map(|row| self.publish(row))
+            .collect();
+        // A worker may have claimed some by now, and with that removed their rows.
+        if !published.is_empty() {
+            self.store.mark_sent(&published).await?;
         }
-        for row in rows {
-            self.publish(row).await?;
-        }
-        Ok(runs.len())
+        Ok(published.len())
     }
 
-    async fn publish(&self, row: DueRow) -> Result<(), StoreError> {
+    /// The run of the row, if the broker took the message.
+    fn publish(&self, row: DueRow) -> Option<RunId> {
         let run_id = row.run_id.clone();
         let dispatch = Dispatch::new(
             row.run_id,
@@ -95,9 +97,6 @@ impl Relay {
             row.organization_id,
             row.traceparent,
         );
-        if self.broker.publish(row.lane, dispatch) {
-            return Ok(());
-        }
-        self.store.unmark_sent(&run_id).await
+        self.broker.publish(row.lane, dispatch).then_some(run_id)
     }
 }

@@ -66,7 +66,7 @@ impl SqliteStore {
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full);
         let path = options.get_filename().to_path_buf();
-        create_folder(&path).await?;
+        create_privately(&path).await?;
         let acquire_timeout = Duration::from_millis(config.acquire_timeout_ms);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
@@ -133,14 +133,25 @@ impl Engine for SqliteStore {
     }
 }
 
-async fn create_folder(file: &Path) -> Result<(), StoreError> {
-    let Some(folder) = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    else {
-        return Ok(());
+/// Creates the file, and its folder if need be, for its owner only: payloads are in it.
+async fn create_privately(file: &Path) -> Result<(), StoreError> {
+    let created = async {
+        if let Some(folder) = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            tokio::fs::create_dir_all(folder).await?;
+        }
+        let mut options = tokio::fs::OpenOptions::new();
+        options
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(file)
+            .await
     };
-    tokio::fs::create_dir_all(folder)
-        .await
-        .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))
+    match created.await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StoreError::Unavailable(sqlx::Error::Io(error))),
+    }
 }
