@@ -40,7 +40,7 @@
 //! #     redrive::config::Secret::new(format!("sqlite:{}/redrive.db", folder.path().display()));
 //! let running = App::new(config).handler("greet", Greet).start().await?;
 //! println!("listening on http://{}", running.address());
-//! running.stop().await; // or running.run_until_signal().await?
+//! running.stop().await; // or running.run_until(StopSignals::install()?).await?
 //! # Ok(())
 //! # }
 //! ```
@@ -48,7 +48,7 @@
 mod running;
 mod telemetry;
 
-pub use running::Running;
+pub use running::{Running, StopSignals};
 pub use telemetry::init_logging;
 
 use std::{sync::Arc, time::Duration};

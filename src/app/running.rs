@@ -76,13 +76,12 @@ impl Running {
         &self.store
     }
 
-    /// Waits for SIGTERM or SIGINT, then stops as [`stop`](Self::stop) does; a second signal ends
-    /// the process at once.
+    /// Waits for a stop signal, then stops as [`stop`](Self::stop) does; a second signal ends the
+    /// process at once.
     ///
     /// # Errors
-    /// The signal handlers can't be installed, or the server failed.
-    pub async fn run_until_signal(mut self) -> anyhow::Result<()> {
-        let mut signals = Signals::install()?;
+    /// The server failed.
+    pub async fn run_until(mut self, mut signals: StopSignals) -> anyhow::Result<()> {
         tokio::select! {
             () = signals.next() => {}
             ended = &mut self.server => {
@@ -114,13 +113,20 @@ impl Running {
     }
 }
 
-struct Signals {
+/// SIGTERM and SIGINT. Install them before anybody is told that the process runs: until then they
+/// end it at once.
+#[derive(Debug)]
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
-    fn install() -> anyhow::Result<Self> {
+impl StopSignals {
+    /// Takes both signals over for the whole process.
+    ///
+    /// # Errors
+    /// The system does not let us.
+    pub fn install() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("SIGTERM can't be handled")?,
             interrupt: signal(SignalKind::interrupt()).context("SIGINT can't be handled")?,

@@ -60,10 +60,11 @@ impl Dev {
         fs::create_dir_all(data).with_context(|| format!("{} can't be made", data.display()))?;
         let config = configure(self.config.load()?, data, self.port)?;
         init_logging(&config.log)?;
+        let signals = StopSignals::install()?;
         let running = App::new(config).start().await?;
         let token = valid_token(&running, data, self.token.as_deref()).await?;
         output::print(&banner(running.address(), data, &token, self.ephemeral))?;
-        Ok(running.run_until_signal().await?)
+        Ok(running.run_until(signals).await?)
     }
 }
 

@@ -53,9 +53,10 @@ impl Serve {
         if self.migrate {
             migrate::migrate(&database::connect(&config).await?).await?;
         }
+        let signals = StopSignals::install()?;
         let running = App::new(config).start().await?;
         eprintln!("redrive listens on http://{}", running.address());
-        Ok(running.run_until_signal().await?)
+        Ok(running.run_until(signals).await?)
     }
 }
 
