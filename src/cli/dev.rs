@@ -17,7 +17,7 @@ use clap::Args;
 use super::{CliError, client::Client, database, output};
 use crate::{
     api::auth::{self, Scopes},
-    app::{App, Running, init_logging},
+    app::{App, Running, StopSignals, init_logging},
     config::{Config, Secret},
     domain::{Clock, OrganizationId, SystemClock},
     store::NewToken,

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{CliError, database, database::ConfigArgs, migrate};
 use crate::{
-    app::{App, init_logging},
+    app::{App, StopSignals, init_logging},
     config::Config,
 };
 
