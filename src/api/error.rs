@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::envelope::Outcome;
 pub(super) use super::reason::Reason;
 use crate::{
-    domain::{Refusal, RefusalReason},
+    domain::{NodePath, Refusal, RefusalReason},
     intake::IntakeError,
     store::StoreError,
 };
@@ -117,6 +117,13 @@ impl ApiError {
         self
     }
 
+    /// The nodes that a refusal is about.
+    fn with_paths(mut self, paths: &[NodePath]) -> Self {
+        let paths = paths.iter().map(|path| Value::from(path.to_string()));
+        self.0.members.insert("paths".into(), paths.collect());
+        self
+    }
+
     /// The headers that belong to the reason.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
         let challenge = self.0.challenge.as_deref().map(HeaderValue::from_str);
@@ -179,7 +186,8 @@ impl From<Refusal> for ApiError {
             | RefusalReason::RunNotRetryable
             | RefusalReason::RetryInProgress
             | RefusalReason::MissingState
-            | RefusalReason::ConfirmationRequired => error,
+            | RefusalReason::WorkersLost => error,
+            RefusalReason::ConfirmationRequired => error.with_paths(&refusal.paths),
         }
     }
 }

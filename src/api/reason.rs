@@ -113,6 +113,8 @@ impl From<RefusalReason> for Reason {
             RefusalReason::AlreadyRetried => Self::AlreadyRetried,
             RefusalReason::MissingState => Self::MissingState,
             RefusalReason::ConfirmationRequired => Self::ConfirmationRequired,
+            // Found after acceptance only; no request is refused with it.
+            RefusalReason::WorkersLost => Self::Internal,
         }
     }
 }

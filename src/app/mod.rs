@@ -73,6 +73,9 @@ use crate::{
 /// Messages that wait in the process, for each slot.
 const WINDOW_PER_SLOT: usize = 4;
 
+/// How often measured times are folded into their histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// Builds an application.
 #[derive(Debug)]
 pub struct App {
@@ -105,7 +108,7 @@ impl App {
         self
     }
 
-    /// Connects, brings an embedded database up to date, and starts every role. The HTTP server
+    /// Connects, brings an embedded or empty database up to date, and starts every role. The HTTP server
     /// listens when this returns.
     ///
     /// # Errors
@@ -194,6 +197,7 @@ impl Parts {
     ) -> anyhow::Result<Running> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let readiness = Readiness::new();
+        let metrics = Metrics::install();
         let intake = Intake::new(
             self.store.clone(),
             Arc::clone(&self.clock),
@@ -206,8 +210,9 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             limits: config.limits.clone(),
             readiness: readiness.clone(),
-            metrics: Metrics::install(),
+            metrics: metrics.clone(),
         };
+        tasks.spawn(keep_up(metrics, stop.child_token()));
         let relay = Relay::new(self.store.clone(), self.broker.clone(), self.hints.clone());
         tasks.spawn(relay.run(stop.child_token()));
         let rescuer = Rescuer::new(self.store.clone(), self.hints.clone());
@@ -221,7 +226,6 @@ impl Parts {
                 engine: self.engine,
                 clock: self.clock,
                 config: config.worker,
-                limits: config.limits,
             },
             &format!("worker_{}", Uuid::new_v4().simple()),
         );
@@ -234,5 +238,16 @@ impl Parts {
             (stop, tasks, drain),
             lock,
         )
+    }
+}
+
+/// Folds measured times into their histograms, scraped or not.
+async fn keep_up(metrics: Metrics, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        metrics.upkeep();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
     }
 }

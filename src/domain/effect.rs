@@ -57,6 +57,9 @@ pub struct EffectState {
     /// to a repeat says nothing about the first call.
     #[serde(default)]
     pub doubted: bool,
+    /// Whether the node, or its kind, says that the effect must not be repeated unasked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unsafe: bool,
 }
 
 impl Default for EffectState {
@@ -66,6 +69,7 @@ impl Default for EffectState {
             raised_by: None,
             last: LastAttempt::Unsent,
             doubted: false,
+            is_unsafe: false,
         }
     }
 }
@@ -91,6 +95,7 @@ impl EffectState {
                 raised_by: Some(run.clone()),
                 last: LastAttempt::InFlight,
                 doubted: false,
+                ..self
             };
         }
         Self {
@@ -111,26 +116,27 @@ impl EffectState {
         }
     }
 
-    /// The key sent as `Idempotency-Key`: `<root run>/<path>/<generation>[@<run that raised it>]`,
-    /// everything but visible ASCII percent-encoded.
+    /// The key sent as `Idempotency-Key`: `<root run>/<path>/<generation>[@<run that raised it>]`.
+    /// In ids and path, `/`, `@`, `%` and everything but visible ASCII are percent-encoded, so that
+    /// the key is a header's value and no two effects share one.
     #[must_use]
     pub fn key(&self, root: &RunId, path: &NodePath) -> String {
-        let raised = self
-            .raised_by
-            .as_ref()
-            .map(|run| format!("@{run}"))
+        let raised = self.raised_by.as_ref();
+        let raised = raised
+            .map(|run| format!("@{}", encode(run.as_str())))
             .unwrap_or_default();
-        percent_encode(&format!("{root}/{path}/{}{raised}", self.generation))
+        let (root, path) = (encode(root.as_str()), encode(&path.to_string()));
+        format!("{root}/{path}/{}{raised}", self.generation)
     }
 }
 
-/// Header values are visible ASCII; `%` is encoded too, so that no two keys become one.
-fn percent_encode(text: &str) -> String {
+fn encode(text: &str) -> String {
     text.bytes()
         .fold(String::with_capacity(text.len()), |mut out, byte| {
-            if byte.is_ascii_graphic() && byte != b'%' {
+            if byte.is_ascii_graphic() && !b"/@%".contains(&byte) {
                 out.push(char::from(byte));
             } else {
+                // Writing to a text can't fail.
                 let _ = write!(out, "%{byte:02X}");
             }
             out
@@ -199,5 +205,20 @@ mod tests {
         let state = EffectState::default();
         let key = state.key(&run("r%é"), &r#"["a.b"]"#.parse().unwrap());
         assert_eq!(key, "r%25%C3%A9/[\"a.b\"]/1");
+    }
+
+    #[test]
+    fn no_two_effects_share_a_key() {
+        let state = EffectState::default();
+        let key = |root: &str, node: &str| state.key(&run(root), &node.parse().unwrap());
+        assert_ne!(key("a", "b/c"), key("a/b", "c"));
+        let raised = EffectState {
+            raised_by: Some(run("b/1")),
+            ..EffectState::default()
+        };
+        assert_ne!(
+            raised.key(&run("a"), &"n".parse().unwrap()),
+            key("a", "n/1@b")
+        );
     }
 }

@@ -186,6 +186,8 @@ pub enum RefusalReason {
     MissingState,
     /// A call in doubt must not be repeated without somebody's word.
     ConfirmationRequired,
+    /// Worker after worker was lost before the retry's run was created.
+    WorkersLost,
 }
 
 impl RefusalReason {
@@ -199,6 +201,7 @@ impl RefusalReason {
             Self::AlreadyRetried => "already_retried",
             Self::MissingState => "missing_state",
             Self::ConfirmationRequired => "confirmation_required",
+            Self::WorkersLost => "workers_lost",
         }
     }
 
@@ -212,6 +215,7 @@ impl RefusalReason {
             "already_retried" => Self::AlreadyRetried,
             "missing_state" => Self::MissingState,
             "confirmation_required" => Self::ConfirmationRequired,
+            "workers_lost" => Self::WorkersLost,
             _ => return None,
         })
     }
@@ -229,6 +233,8 @@ pub struct Refusal {
     pub run_id: Option<RunId>,
     /// The live retry, for `retry_in_progress`.
     pub retry_id: Option<RetryId>,
+    /// The nodes that it is about, for `confirmation_required`.
+    pub paths: Vec<NodePath>,
 }
 
 impl Refusal {
@@ -238,6 +244,7 @@ impl Refusal {
             message,
             run_id: None,
             retry_id: None,
+            paths: Vec::new(),
         }
     }
 
@@ -309,14 +316,26 @@ impl Refusal {
 
     /// Calls whose outcome is unknown and that must not be repeated unasked.
     #[must_use]
-    pub fn confirmation_required(run: &RunId, paths: &[NodePath]) -> Self {
-        let paths: Vec<_> = paths.iter().map(NodePath::to_string).collect();
+    pub fn confirmation_required(run: &RunId, paths: Vec<NodePath>) -> Self {
+        let names: Vec<_> = paths.iter().map(NodePath::to_string).collect();
         let message = format!(
             "run {run} stopped during calls that must not be repeated unasked ({}): find out what \
              became of them; this version can't repeat them",
-            paths.join(", ")
+            names.join(", ")
         );
-        Self::new(RefusalReason::ConfirmationRequired, message)
+        Self {
+            paths,
+            ..Self::new(RefusalReason::ConfirmationRequired, message)
+        }
+    }
+
+    /// Worker after worker was lost before the retry's run was created.
+    #[must_use]
+    pub fn workers_lost(run: &RunId, count: i64) -> Self {
+        let message = format!(
+            "{count} workers were lost while they prepared the retry of run {run}: see their logs"
+        );
+        Self::new(RefusalReason::WorkersLost, message)
     }
 }
 

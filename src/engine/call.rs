@@ -81,7 +81,7 @@ impl Drive<'_> {
             now: self.engine.clock.now(),
         };
         // The last look at the lease before anything is sent.
-        if self.signals.lost.is_cancelled() {
+        if self.signals.lost.is_cancelled() || self.signals.lease.is_over() {
             return Answer::LeaseLost;
         }
         let grace = async {
@@ -107,7 +107,8 @@ impl Drive<'_> {
             "the run was cancelled before the call was made",
         );
         record.effect = prepared.before;
-        self.close(&mut record, NodeStatus::Cancelled, Some(error));
+        record.attempts.pop();
+        self.end_record(&mut record, NodeStatus::Cancelled, Some(&error));
         self.put(ix, record, true);
     }
 }

@@ -1,7 +1,12 @@
 //! The loop: what is next, do it, until the run ends or lets its worker go.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,15 +18,15 @@ use super::{
 use crate::{
     config::LimitsConfig,
     domain::{
-        Clock, ErrorClass, JsonError, JsonText, LastAttempt, NodeError, NodePath, NodeRecord,
-        NodeStatus, RunStatus, WaitingFor, format_timestamp,
+        Clock, ErrorClass, JsonError, JsonText, LastAttempt, NodeError, NodeRecord, NodeStatus,
+        RunStatus, WaitingFor, format_timestamp,
     },
-    store::{Claim, Finish, Finished, Parking, Store, StoreError, Written},
+    store::{Checkpoint, Claim, Finish, Finished, Parking, Store, StoreError, Written},
     workflow::{Definition, DefinitionLimits},
 };
 
 /// Leases a run may lose without a node outcome between them.
-const MOST_LOST_LEASES: i64 = 5;
+pub const MOST_LOST_LEASES: i64 = 5;
 
 /// Executes runs. One engine serves any number of runs at once.
 #[derive(Debug, Clone)]
@@ -41,10 +46,32 @@ pub struct Signals {
     pub cancelled: CancellationToken,
     /// The lease is lost, or could not be renewed for too long: write and send nothing more.
     pub lost: CancellationToken,
+    /// Until when the lease may be relied on: asked right before anything is sent.
+    pub lease: LeaseClock,
     /// The worker stops: go no further than the node at hand.
     pub drain: CancellationToken,
     /// The worker's time to stop is over: drop the call at hand.
     pub abort: CancellationToken,
+}
+
+/// Until when a lease may be relied on. Cheap to clone; all clones are one. One that was never told
+/// is relied on without end.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseClock(Arc<Mutex<Option<Instant>>>);
+
+impl LeaseClock {
+    /// The lease was confirmed, and may be relied on until then.
+    pub fn good_until(&self, deadline: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
+    }
+
+    /// Whether it may no longer be relied on: a process that was stopped for a while learns it
+    /// here, before anybody could tell it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let deadline = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
 }
 
 /// Why the engine stopped executing a run.
@@ -99,9 +126,14 @@ impl Engine {
     /// See [`EngineError`]; nothing is lost, the run is taken over once its lease has expired.
     pub async fn execute(&self, claim: &Claim, signals: &Signals) -> Result<Stopped, EngineError> {
         let recorder = Recorder::new(&self.store, claim.fence.clone(), signals, &self.prices);
-        let state = match self.load(claim).await? {
-            Ok(state) => state,
-            Err(why) => return self.end_unreadable(recorder, why).await,
+        // One more than the last lease that a readable state is given up with: reading it is what
+        // keeps costing workers.
+        let unreadable = claim.lost_leases > MOST_LOST_LEASES;
+        let state = match self.load(claim).await {
+            _ if unreadable => return self.end_unreadable(claim, recorder, "lost workers").await,
+            Ok(Ok(state)) => state,
+            Ok(Err(why)) => return self.end_unreadable(claim, recorder, &why).await,
+            Err(error) => return Err(error),
         };
         let context = RunContext {
             run_id: claim.run.id.clone(),
@@ -130,16 +162,12 @@ impl Engine {
     async fn load(&self, claim: &Claim) -> Result<Result<RunState, String>, EngineError> {
         let run = &claim.run;
         let Some(hash) = &run.definition_hash else {
-            return Ok(Err("it has none".into()));
+            return Ok(Err("it has no definition".into()));
         };
         let Some(text) = self.store.definition(hash).await? else {
-            return Ok(Err("its text is missing".into()));
+            return Ok(Err("its definition is missing".into()));
         };
-        let limits = DefinitionLimits {
-            nodes: self.limits.nodes,
-            ..DefinitionLimits::default()
-        };
-        let definition = match Definition::parse(&text.value()?, &limits) {
+        let definition = match Definition::parse(&text.value()?, &DefinitionLimits::STORED) {
             Ok(definition) => definition,
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -159,23 +187,31 @@ impl Engine {
         )?))
     }
 
+    /// Ends a run that can't be executed; as cancelled, if that was asked for.
     async fn end_unreadable(
         &self,
+        claim: &Claim,
         mut recorder: Recorder<'_>,
-        why: String,
+        why: &str,
     ) -> Result<Stopped, EngineError> {
-        let summary = format!("The definition can't be executed: {why}.");
         let now = self.clock.now();
-        let finish = |checkpoint| Finish {
-            checkpoint,
-            status: RunStatus::Failure,
-            summary,
-            now,
-        };
-        Ok(match recorder.finish(finish).await? {
-            Finished::Ended => Stopped::Ended(RunStatus::Failure),
-            Finished::CancelRequested | Finished::LeaseLost => Stopped::LeaseLost,
-        })
+        for status in [RunStatus::Failure, RunStatus::Cancelled] {
+            let finish = |checkpoint: Checkpoint| Finish {
+                checkpoint: Checkpoint {
+                    total_cu: claim.run.total_cu.clone(),
+                    ..checkpoint
+                },
+                status,
+                summary: format!("The run can't be executed: {why}."),
+                now,
+            };
+            match recorder.finish(finish).await? {
+                Finished::Ended => return Ok(Stopped::Ended(status)),
+                Finished::LeaseLost => break,
+                Finished::CancelRequested => {}
+            }
+        }
+        Ok(Stopped::LeaseLost)
     }
 }
 
@@ -192,6 +228,9 @@ impl Drive<'_> {
     async fn run(&mut self) -> Result<Stopped, EngineError> {
         for ix in self.state.unreachable() {
             self.skip(ix);
+            if self.recorder.is_full() && !self.flush().await? {
+                return Ok(Stopped::LeaseLost);
+            }
         }
         loop {
             if let Some(stopped) = self.interruption().await? {
@@ -258,9 +297,11 @@ impl Drive<'_> {
     }
 
     fn skip(&mut self, ix: usize) {
-        let node = self.state.definition().node(ix);
-        let path = NodePath::of(node.id.clone());
-        let record = NodeRecord::new(path, node.kind.clone(), NodeStatus::Skipped);
+        // What is known of its effect stays: a later retry may run it after all.
+        let record = NodeRecord {
+            status: NodeStatus::Skipped,
+            ..self.blank(ix)
+        };
         self.put(ix, record, false);
     }
 

@@ -138,6 +138,12 @@ impl Handlers {
         self
     }
 
+    /// Whether a kind of its own is for this type.
+    #[must_use]
+    pub fn has(&self, kind: &str) -> bool {
+        self.kinds.contains_key(kind)
+    }
+
     /// The kind of this type.
     #[must_use]
     pub fn get(&self, kind: &str) -> Option<&Arc<dyn NodeHandler>> {

@@ -18,7 +18,7 @@ mod settle;
 mod state;
 mod summary;
 
-pub use drive::{Engine, EngineError, Signals, Stopped};
+pub use drive::{Engine, EngineError, LeaseClock, MOST_LOST_LEASES, Signals, Stopped};
 pub use handler::{
     HandlerFuture, Handlers, NodeCall, NodeHandler, NodeOutput, RunContext, VariableSet,
 };

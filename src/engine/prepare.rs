@@ -44,13 +44,6 @@ impl Drive<'_> {
             .handlers
             .get(&node.kind)
             .ok_or_else(|| no_handler(&node.kind))?;
-        if record.status == NodeStatus::Running && node.side_effects == Some(SideEffects::Unsafe) {
-            return Err(NodeError::new(
-                ErrorClass::InDoubt,
-                "interrupted",
-                "its worker was lost during the call, and the node is declared unsafe to repeat",
-            ));
-        }
         let due = self.state.due(ix);
         let input = self.input(ix, &record, due.is_some())?;
         let text = JsonText::of(&input);
@@ -69,6 +62,14 @@ impl Drive<'_> {
         let effects = node
             .side_effects
             .unwrap_or_else(|| handler.side_effects(&input));
+        let is_unsafe = effects == SideEffects::Unsafe;
+        if record.status == NodeStatus::Running && is_unsafe {
+            return Err(NodeError::new(
+                ErrorClass::InDoubt,
+                "interrupted",
+                "its worker was lost during the call, and it is declared unsafe to repeat",
+            ));
+        }
         let handler = Arc::clone(handler);
         let before = record.effect.clone();
         let record = self.started(record, effects, &input, text, now)?;
@@ -84,11 +85,8 @@ impl Drive<'_> {
     /// A call in doubt repeats what it sent; everything else is resolved from the state.
     fn input(&self, ix: usize, record: &NodeRecord, is_due: bool) -> Result<Value, NodeError> {
         let in_doubt = record.effect.as_ref().is_some_and(EffectState::is_in_doubt);
-        let masked = !record.secret_keys().is_empty();
-        match &record.input {
-            Some(stored) if is_due || (in_doubt && !masked) => {
-                stored.value().map_err(|error| unreadable(&error))
-            }
+        match sent(record)? {
+            Some(sent) if is_due || (in_doubt && !is_masked(record, &sent)) => Ok(sent),
             _ => self.state.resolve(ix).map_err(|error| *error),
         }
     }
@@ -106,6 +104,11 @@ impl Drive<'_> {
             SideEffects::Idempotent | SideEffects::Assumed | SideEffects::Unsafe => {
                 let differs = differs(&record, input)?;
                 let effect = record.effect.take().unwrap_or_default();
+                let is_unsafe = effects == SideEffects::Unsafe;
+                let effect = EffectState {
+                    is_unsafe,
+                    ..effect
+                };
                 Some(effect.next_attempt(&self.context.run_id, differs))
             }
         };
@@ -134,15 +137,48 @@ impl Drive<'_> {
     }
 }
 
-/// Whether the input is another one than what was sent last. A masked one can't be compared.
+/// The input that was sent last. Other platforms write a missing one as null.
+fn sent(record: &NodeRecord) -> Result<Option<Value>, NodeError> {
+    let stored = record
+        .input
+        .as_ref()
+        .filter(|input| input.as_str() != "null");
+    stored
+        .map(|input| input.value().map_err(|error| unreadable(&error)))
+        .transpose()
+}
+
+/// Whether the input is another one than what was sent last. Masked members can't be compared.
 fn differs(record: &NodeRecord, input: &Value) -> Result<bool, NodeError> {
-    match &record.input {
-        Some(sent) if record.secret_keys().is_empty() => {
-            let sent = sent.value().map_err(|error| unreadable(&error))?;
-            Ok(!same_value(&sent, input))
-        }
-        _ => Ok(false),
+    let Some(sent) = sent(record)? else {
+        return Ok(false);
+    };
+    if !is_masked(record, &sent) {
+        return Ok(!same_value(&sent, input));
     }
+    let secret_keys = record.secret_keys();
+    let open = |value: &Value| {
+        let mut value = value.clone();
+        if let Value::Object(members) = &mut value {
+            members.retain(|name, _| !secret_keys.contains(name));
+        }
+        value
+    };
+    Ok(!same_value(&open(&sent), &open(input)))
+}
+
+/// Whether an imported input hides a secret: a text of nothing but mask characters.
+fn is_masked(record: &NodeRecord, sent: &Value) -> bool {
+    let is_mask = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        let word = text.trim_matches(['[', ']', '<', '>']).to_ascii_lowercase();
+        !text.is_empty() && text.chars().all(|c| "*•·".contains(c))
+            || ["redacted", "masked", "hidden", "secret"].contains(&word.as_str())
+    };
+    record
+        .secret_keys()
+        .iter()
+        .any(|name| sent.get(name).is_none_or(is_mask))
 }
 
 fn unreadable(error: &crate::domain::JsonError) -> NodeError {

@@ -1,13 +1,16 @@
 //! Writes what happened, fenced: buffered while it may be lost, durable when something depends
 //! on it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use serde_json::Number;
 
 use super::drive::{EngineError, Signals};
 use crate::{
-    domain::{Jitter, JsonText, NodeRecord, RetryDelay, VariableWrite},
+    domain::{Jitter, JsonText, NodePath, NodeRecord, RetryDelay, VariableWrite},
     store::{Checkpoint, Fence, Finish, Finished, Parking, Store, StoreError, Written},
 };
 
@@ -23,6 +26,8 @@ pub(super) struct Recorder<'a> {
     signals: &'a Signals,
     prices: &'a BTreeMap<String, f64>,
     pending: Checkpoint,
+    /// Where in `pending` the record of a node is.
+    places: HashMap<NodePath, usize>,
     bytes: usize,
     cost: f64,
 }
@@ -40,6 +45,7 @@ impl<'a> Recorder<'a> {
             signals,
             prices,
             pending: empty(),
+            places: HashMap::new(),
             bytes: 0,
             cost: 0.0,
         }
@@ -57,10 +63,14 @@ impl<'a> Recorder<'a> {
     pub(super) fn add(&mut self, record: NodeRecord, is_outcome: bool) {
         let length = |text: &Option<JsonText>| text.as_ref().map_or(0, |t| t.as_str().len());
         self.bytes += length(&record.input) + length(&record.result);
-        self.pending
-            .records
-            .retain(|earlier| earlier.path != record.path);
-        self.pending.records.push(record);
+        let end = self.pending.records.len();
+        match self.places.entry(record.path.clone()) {
+            Entry::Occupied(place) => self.pending.records[*place.get()] = record,
+            Entry::Vacant(place) => {
+                place.insert(end);
+                self.pending.records.push(record);
+            }
+        }
         self.pending.has_outcome |= is_outcome;
     }
 
@@ -75,6 +85,7 @@ impl<'a> Recorder<'a> {
 
     fn take(&mut self) -> Checkpoint {
         self.bytes = 0;
+        self.places.clear();
         Checkpoint {
             total_cu: number(self.cost),
             ..std::mem::replace(&mut self.pending, empty())
@@ -108,6 +119,10 @@ impl<'a> Recorder<'a> {
             .insist(|| self.store.finish(&self.fence, &finish))
             .await?;
         if finished == Finished::CancelRequested {
+            let records = finish.checkpoint.records.iter().enumerate();
+            self.places = records
+                .map(|(place, record)| (record.path.clone(), place))
+                .collect();
             self.pending = finish.checkpoint;
         }
         Ok(finished)
@@ -122,7 +137,8 @@ impl<'a> Recorder<'a> {
     }
 
     /// Repeats a write while the ledger is away and the lease is good. Every one of them may be
-    /// repeated: records replace each other, and an end that was made finds the run ended.
+    /// repeated: records replace each other, a variable's write is logged once, and an end that was
+    /// made finds the run ended.
     async fn insist<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         write: impl Fn() -> F,

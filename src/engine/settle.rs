@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodeRecord, NodeStatus,
-    VariableWrite, format_timestamp, nesting,
+    VariableWrite, format_timestamp, parse_json,
 };
 
 impl Drive<'_> {
@@ -22,7 +22,13 @@ impl Drive<'_> {
     ) {
         let record = prepared.record;
         match outcome.and_then(|output| self.accept(output)) {
-            Ok((NodeOutput { due: Some(due), .. }, _)) => self.schedule(ix, record, due),
+            Ok((NodeOutput { due: Some(due), .. }, _)) => {
+                let record = NodeRecord {
+                    effect: prepared.before,
+                    ..record
+                };
+                self.schedule(ix, record, due);
+            }
             Ok((output, text)) => self.succeed(ix, record, output, text),
             Err(error) => self.fail(ix, record, error),
         }
@@ -32,12 +38,14 @@ impl Drive<'_> {
     fn accept(&self, output: NodeOutput) -> Result<(NodeOutput, JsonText), NodeError> {
         let refuse =
             |code: &str, message: String| Err(NodeError::new(ErrorClass::Permanent, code, message));
-        let depth = nesting(&output.result);
-        if depth > MAX_NESTING {
-            let message = format!("the result nests {depth} levels, more than {MAX_NESTING}");
-            return refuse("result_too_deep", message);
-        }
         let text = JsonText::of(&output.result);
+        // A handler's result is held to what is asked of any user JSON.
+        if let Err(error) = parse_json(text.as_str().as_bytes(), MAX_NESTING) {
+            return refuse(
+                "invalid_result",
+                format!("the result can't be kept: {error}"),
+            );
+        }
         let (length, limits) = (text.as_str().len(), &self.engine.limits);
         if length > limits.result_bytes {
             let limit = limits.result_bytes;
@@ -106,16 +114,13 @@ impl Drive<'_> {
     /// A node that failed before it started: it was never called.
     pub(super) fn fail_unstarted(&mut self, ix: usize, error: &NodeError) {
         let mut record = self.blank(ix);
-        let at = format_timestamp(self.engine.clock.now());
         if error.class == ErrorClass::InDoubt {
             record.effect = record
                 .effect
                 .map(|effect| effect.settled(LastAttempt::InDoubt));
         }
-        record.error = Some(error_text(error));
-        record.status = NodeStatus::Failure;
-        record.started_at = record.started_at.or_else(|| Some(at.clone()));
-        record.finished_at = Some(at);
+        self.end_record(&mut record, NodeStatus::Failure, Some(error));
+        record.started_at = record.started_at.or_else(|| record.finished_at.clone());
         self.put(ix, record, true);
     }
 
@@ -136,23 +141,33 @@ impl Drive<'_> {
     }
 
     /// Ends a record and its last attempt.
-    pub(super) fn close(
-        &mut self,
-        record: &mut NodeRecord,
-        status: NodeStatus,
-        error: Option<NodeError>,
-    ) {
-        let at = format_timestamp(self.engine.clock.now());
-        record.status = status;
-        record.error = error.as_ref().map(error_text);
-        record.finished_at = Some(at.clone());
+    fn close(&mut self, record: &mut NodeRecord, status: NodeStatus, error: Option<NodeError>) {
+        self.end_record(record, status, error.as_ref());
         if let Some(attempt) = record.attempts.last_mut() {
-            attempt.finished_at = Some(at);
+            attempt.finished_at.clone_from(&record.finished_at);
             attempt.error = error;
             self.recorder.charge(&record.kind, 1);
         }
-        let status = record.status.as_str();
-        metrics::counter!("redrive_nodes_total", "type" => record.kind.clone(), "status" => status)
+    }
+
+    /// Ends a record, and counts it.
+    pub(super) fn end_record(
+        &self,
+        record: &mut NodeRecord,
+        status: NodeStatus,
+        error: Option<&NodeError>,
+    ) {
+        record.status = status;
+        record.error = error.map(error_text);
+        record.finished_at = Some(format_timestamp(self.engine.clock.now()));
+        // Types are users' words: only the kinds that this process has are labels.
+        let known = self.engine.handlers.has(&record.kind);
+        let kind = if known {
+            record.kind.clone()
+        } else {
+            "connector".to_owned()
+        };
+        metrics::counter!("redrive_nodes_total", "type" => kind, "status" => status.as_str())
             .increment(1);
     }
 }

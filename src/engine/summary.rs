@@ -33,7 +33,14 @@ fn message(record: &NodeRecord) -> String {
     let message = error
         .as_ref()
         .and_then(|error| error.get("message")?.as_str());
-    let cut = |text: &str| text.chars().take(MOST_MESSAGE).collect::<String>();
+    // No database keeps a NUL, and the sentence is one line.
+    let kept = |c: &char| !c.is_control();
+    let cut = |text: &str| {
+        text.chars()
+            .filter(kept)
+            .take(MOST_MESSAGE)
+            .collect::<String>()
+    };
     message
         .map(|text| format!(" ({})", cut(text)))
         .unwrap_or_default()

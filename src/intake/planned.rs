@@ -1,9 +1,11 @@
 //! A source, checked and planned: the same at acceptance and in the worker.
 
 use crate::{
-    config::LimitsConfig,
-    domain::{NodeRecord, OrganizationId, Refusal, Run, RunId, RunStatus},
-    plan::{Plan, PlanNode, State, plan},
+    domain::{
+        NodePath, NodeRecord, NodeStatus, OrganizationId, Refusal, Run, RunId, RunStatus,
+        SideEffects,
+    },
+    plan::{Plan, PlanNode, State, Verdict, plan},
     store::{Store, StoreError},
     workflow::{Definition, DefinitionLimits},
 };
@@ -28,7 +30,6 @@ impl Planned {
     /// The ledger did not answer.
     pub async fn load(
         store: &Store,
-        limits: &LimitsConfig,
         organization: &OrganizationId,
         id: &RunId,
     ) -> Result<Option<Result<Self, Refusal>>, StoreError> {
@@ -45,14 +46,10 @@ impl Planned {
         let Some(text) = text else {
             return Ok(Some(Err(Refusal::missing_state(id, "definition"))));
         };
-        let limits = DefinitionLimits {
-            nodes: limits.nodes,
-            ..DefinitionLimits::default()
-        };
         let read = text
             .value()
             .ok()
-            .and_then(|value| Definition::parse(&value, &limits).ok());
+            .and_then(|value| Definition::parse(&value, &DefinitionLimits::STORED).ok());
         let Some(definition) = read else {
             return Ok(Some(Err(Refusal::missing_state(
                 id,
@@ -68,20 +65,44 @@ impl Planned {
         let fired = source.trigger_node_id.as_ref().ok_or_else(missing)?;
         let trigger = definition.find(fired.as_str()).ok_or_else(missing)?;
         let state = State::new(&definition, &records);
-        if state.get(trigger).is_none() {
+        // Everything below reads the trigger's result: without one there is nothing to resume.
+        if state
+            .get(trigger)
+            .is_none_or(|record| record.status != NodeStatus::Success)
+        {
             return Err(missing());
         }
         let plan = plan(&definition, trigger, &state);
-        let unconfirmed = plan.unconfirmed(&definition);
-        if !unconfirmed.is_empty() {
-            return Err(Refusal::confirmation_required(&source.id, &unconfirmed));
-        }
-        Ok(Self {
+        let planned = Self {
             source,
             records,
             definition,
             plan,
-        })
+        };
+        let unconfirmed = planned.unconfirmed();
+        if unconfirmed.is_empty() {
+            return Ok(planned);
+        }
+        Err(Refusal::confirmation_required(
+            &planned.source.id,
+            unconfirmed,
+        ))
+    }
+
+    /// Calls in doubt that must not be repeated without somebody's word.
+    fn unconfirmed(&self) -> Vec<NodePath> {
+        let in_doubt = self
+            .lines()
+            .filter(|(line, _)| line.verdict == Verdict::InDoubt);
+        let is_unsafe = |record: Option<&NodeRecord>, path: &NodePath| {
+            let node = path.segments().last().map(|segment| segment.node.as_str());
+            let ix = node.and_then(|node| self.definition.find(node));
+            let declared = ix.and_then(|ix| self.definition.node(ix).side_effects);
+            let effect = record.and_then(|record| record.effect.as_ref());
+            declared == Some(SideEffects::Unsafe) || effect.is_some_and(|effect| effect.is_unsafe)
+        };
+        let unconfirmed = in_doubt.filter(|(line, record)| is_unsafe(*record, &line.path));
+        unconfirmed.map(|(line, _)| line.path.clone()).collect()
     }
 
     /// Every line of the plan with the source's record of its node, if there is one.

@@ -80,7 +80,7 @@ impl Intake {
         request: Request,
     ) -> Result<(Run, Retry), IntakeError> {
         let organization = &caller.organization_id;
-        let planned = Planned::load(&self.store, &self.limits, organization, source).await?;
+        let planned = Planned::load(&self.store, organization, source).await?;
         let planned = planned.ok_or_else(|| IntakeError::RunNotFound(source.to_string()))??;
         let now = self.clock.now();
         let run = header(&planned.source, caller, now);

@@ -37,13 +37,14 @@ impl Intake {
         let id = run_id(&members, now)?;
         let payload = user_object(&members, "payload")?;
         let prop_values = user_object(&members, "propValues")?;
+        let stored = stored(value)?;
         let start = NewStart {
-            definition: stored(value)?,
+            definition: stored.clone(),
             trigger: self.fired(trigger, payload, now)?,
             lane: Lane::Interactive,
             traceparent: caller.traceparent.clone(),
             run: Run {
-                definition_hash: Some(stored(value)?.hash),
+                definition_hash: Some(stored.hash),
                 trigger_node_id: Some(trigger.id.clone()),
                 prop_values: JsonText::of(&Value::Object(prop_values)),
                 ..header(id, caller, now)

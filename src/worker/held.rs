@@ -70,8 +70,15 @@ impl Held {
             .collect()
     }
 
-    /// Notes what a renewal that began at `asked` said of these fences.
-    pub(super) fn renewed(&self, fences: &[Fence], kept: &HashMap<RunId, bool>, asked: Instant) {
+    /// Notes what a renewal that began at `asked` said of these fences; a lease that goes on may be
+    /// relied on for `good_for` from then.
+    pub(super) fn renewed(
+        &self,
+        fences: &[Fence],
+        kept: &HashMap<RunId, bool>,
+        asked: Instant,
+        good_for: Duration,
+    ) {
         let mut entries = self.entries();
         for fence in fences {
             let Some(entry) = entries.get_mut(&fence.run_id) else {
@@ -84,6 +91,7 @@ impl Held {
                 None => entry.signals.lost.cancel(),
                 Some(cancel_requested) => {
                     entry.renewed = asked;
+                    entry.signals.lease.good_until(asked + good_for);
                     if *cancel_requested {
                         entry.signals.cancelled.cancel();
                     }
@@ -134,7 +142,12 @@ mod tests {
         held.drop_stale(Duration::from_secs(40));
         assert!(!signals.lost.is_cancelled());
         let kept = HashMap::from([("a".parse().unwrap(), false)]);
-        held.renewed(&[fence("a", 1)], &kept, Instant::now());
+        held.renewed(
+            &[fence("a", 1)],
+            &kept,
+            Instant::now(),
+            Duration::from_secs(40),
+        );
         tokio::time::advance(Duration::from_secs(39)).await;
         held.drop_stale(Duration::from_secs(40));
         assert!(!signals.lost.is_cancelled());
@@ -152,7 +165,12 @@ mod tests {
         let _kept = held.hold(fence("a", 1), kept.clone(), Instant::now());
         let _gone = held.hold(fence("b", 4), gone.clone(), Instant::now());
         let answer = HashMap::from([("a".parse().unwrap(), true)]);
-        held.renewed(&held.fences(), &answer, Instant::now());
+        held.renewed(
+            &held.fences(),
+            &answer,
+            Instant::now(),
+            Duration::from_secs(40),
+        );
         assert!(!kept.lost.is_cancelled() && kept.cancelled.is_cancelled());
         assert!(gone.lost.is_cancelled() && !gone.cancelled.is_cancelled());
     }

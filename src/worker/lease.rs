@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::held::Held;
 use crate::{broker::Hints, store::Store};
 
-/// How often to look at the clock between renewals, and for cancellations in the ledger.
+/// How often to look at the clock between renewals.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Renews every lease at a third of its length, and drops runs at two thirds without renewal.
@@ -44,7 +44,7 @@ async fn renew(store: &Store, held: &Held, ttl: Duration) {
             let lost = fences.len() - kept.len().min(fences.len());
             metrics::counter!("redrive_leases_lost_total")
                 .increment(u64::try_from(lost).unwrap_or(u64::MAX));
-            held.renewed(&fences, &kept, asked);
+            held.renewed(&fences, &kept, asked, ttl * 2 / 3);
         }
         Ok(Err(error)) => tracing::warn!(error = %error, "leases could not be renewed"),
         Err(_) => tracing::warn!("leases could not be renewed: the ledger does not answer"),

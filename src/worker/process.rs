@@ -11,9 +11,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{create::creation, held::Held, lease};
 use crate::{
     broker::{Broker, Delivery, Hints},
-    config::{LimitsConfig, WorkerConfig},
-    domain::{Clock, Retry, RunId},
-    engine::{Engine, EngineError, Signals, Stopped},
+    config::WorkerConfig,
+    domain::{Clock, Jitter, Refusal, Retry, RetryDelay, RunId},
+    engine::{Engine, EngineError, MOST_LOST_LEASES, Signals, Stopped},
     intake::Planned,
     store::{Claim, Store, StoreError, Written},
 };
@@ -33,8 +33,6 @@ pub struct WorkerParts {
     pub clock: Arc<dyn Clock>,
     /// Slots, leases, drain.
     pub config: WorkerConfig,
-    /// The limits.
-    pub limits: LimitsConfig,
 }
 
 /// A pool of slots that executes runs.
@@ -142,13 +140,14 @@ impl Worker {
             return Ok(());
         };
         let signals = Signals::default();
+        signals.lease.good_until(claimed + ttl * 2 / 3);
         let _holding = self
             .held
             .hold(claim.fence.clone(), signals.clone(), claimed);
         if self.tasks.is_closed() {
             signals.drain.cancel();
         }
-        let claim = self.created(claim).await?;
+        let claim = self.created(claim, &signals).await?;
         delivery.ack();
         let Some(claim) = claim else { return Ok(()) };
         self.execute(&run_id, &claim, &signals).await
@@ -175,12 +174,16 @@ impl Worker {
     }
 
     /// The claim on a run that has its state; none if its retry is refused or the lease lost.
-    async fn created(&self, mut claim: Claim) -> Result<Option<Claim>, StoreError> {
+    async fn created(
+        &self,
+        mut claim: Claim,
+        signals: &Signals,
+    ) -> Result<Option<Claim>, StoreError> {
         let retry = match &claim.retry {
             Some(retry) if !claim.run.created => retry.clone(),
             _ => return Ok(Some(claim)),
         };
-        let written = self.create(&claim, &retry).await?;
+        let written = self.insist_on_create(&claim, &retry, signals).await?;
         match written {
             Some(Written::Done { cancel_requested }) => {
                 claim.run.created = true;
@@ -193,26 +196,67 @@ impl Worker {
         }
     }
 
+    /// Creates again while the ledger is away and the lease is good; a repeat changes nothing.
+    async fn insist_on_create(
+        &self,
+        claim: &Claim,
+        retry: &Retry,
+        signals: &Signals,
+    ) -> Result<Option<Written>, StoreError> {
+        let mut delay = RetryDelay::new(
+            Duration::from_millis(50),
+            Duration::from_secs(2),
+            Jitter::Half,
+        );
+        loop {
+            let error = match self.create(claim, retry).await {
+                Err(error @ (StoreError::Unavailable(_) | StoreError::InDoubt(_))) => error,
+                done => return done,
+            };
+            tracing::warn!(run_id = %claim.run.id, %error, "creating again");
+            tokio::select! {
+                () = signals.lost.cancelled() => return Err(error),
+                () = signals.abort.cancelled() => return Err(error),
+                () = tokio::time::sleep(delay.next_delay()) => {}
+            }
+        }
+    }
+
     /// Validates the source again, then creates the run or refuses the retry (none).
     async fn create(&self, claim: &Claim, retry: &Retry) -> Result<Option<Written>, StoreError> {
-        let WorkerParts {
-            store,
-            limits,
-            clock,
-            ..
-        } = &self.parts;
+        let WorkerParts { store, clock, .. } = &self.parts;
         let source = &retry.source_run_id;
-        let planned = Planned::load(store, limits, &retry.organization_id, source).await?;
+        if claim.lost_leases >= MOST_LOST_LEASES {
+            return self
+                .refuse(
+                    claim,
+                    retry,
+                    &Refusal::workers_lost(source, claim.lost_leases),
+                )
+                .await;
+        }
+        let planned = Planned::load(store, &retry.organization_id, source).await?;
         let refusal = match planned {
             Some(Ok(planned)) => {
                 let creation = creation(&planned, clock.now());
                 return store.create(&claim.fence, &creation).await.map(Some);
             }
             Some(Err(refusal)) => refusal,
-            None => crate::domain::Refusal::missing_state(source, "record in this ledger"),
+            None => Refusal::missing_state(source, "record in this ledger"),
         };
+        self.refuse(claim, retry, &refusal).await
+    }
+
+    /// Ends the retry with its reason on record.
+    async fn refuse(
+        &self,
+        claim: &Claim,
+        retry: &Retry,
+        refusal: &Refusal,
+    ) -> Result<Option<Written>, StoreError> {
         tracing::warn!(retry_id = %retry.id, reason = refusal.reason.as_str(), "refused a retry");
-        store.refuse(&claim.fence, &refusal, clock.now()).await?;
+        let now = self.parts.clock.now();
+        self.parts.store.refuse(&claim.fence, refusal, now).await?;
         Ok(None)
     }
 }

@@ -31,6 +31,16 @@ impl Default for DefinitionLimits {
     }
 }
 
+impl DefinitionLimits {
+    /// For definitions that were accepted before: limits that were lowered since must not keep
+    /// their runs from being executed and retried.
+    pub const STORED: Self = Self {
+        nodes: usize::MAX,
+        nesting: usize::MAX,
+        payload_bytes: usize::MAX,
+    };
+}
+
 /// A definition that can be walked: acyclic, every child known, at least one trigger.
 ///
 /// It is a reading of the text, not a substitute for it: members that it does not know are not

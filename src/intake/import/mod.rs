@@ -28,7 +28,7 @@ impl Intake {
         let members = bare(object(body)?);
         let now = self.clock.now();
         let (definition, stored) = self.definition(&members)?;
-        let nodes = records(&members, definition.as_ref())?;
+        let nodes = records(&members, definition.as_ref(), self.limits.nodes)?;
         let mut run = header(&members, caller, now)?;
         run.definition_hash = stored.as_ref().map(|stored| stored.hash.clone());
         run.trigger_node_id = fired(&members, definition.as_ref(), &nodes)?;
@@ -168,12 +168,19 @@ fn total_cu(members: &Map<String, Value>) -> Result<JsonText, IntakeError> {
 fn records(
     members: &Map<String, Value>,
     definition: Option<&Definition>,
+    most: usize,
 ) -> Result<Vec<NodeRecord>, IntakeError> {
     let state = match members.get("executionState") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Object(state)) => state,
         Some(_) => return Err(invalid("executionState must be an object of nodes")),
     };
+    if state.len() > most {
+        let count = state.len();
+        return Err(invalid(format!(
+            "executionState has {count} nodes, more than {most}"
+        )));
+    }
     state
         .iter()
         .map(|(id, value)| node::record(id, value, definition))

@@ -8,8 +8,8 @@ use super::super::{
 };
 use crate::{
     domain::{
-        Attempt, EffectState, JsonText, LastAttempt, NodeId, NodePath, NodeRecord, NodeStatus,
-        RunId, SideEffects,
+        Attempt, EffectState, ErrorClass, JsonText, LastAttempt, NodeId, NodePath, NodeRecord,
+        NodeStatus, SideEffects,
     },
     workflow::{Definition, side_effects_by_kind, side_effects_of},
 };
@@ -97,7 +97,7 @@ fn branch(kind: &str, entry: &Map<String, Value>) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Attempts, effect and origin, where they are written the way we write them; what is left over
+/// Attempts and effect, where they are written the way we write them; what is left over
 /// is kept as it is.
 fn take_history(
     record: &mut NodeRecord,
@@ -112,7 +112,8 @@ fn take_history(
         let taken = match name.as_str() {
             "attempts" => read::<Vec<Attempt>>(value).map(|read| record.attempts = read),
             "effect" => read::<EffectState>(value).map(|read| record.effect = Some(read)),
-            "originRunId" => read::<RunId>(value).map(|read| record.origin_run_id = Some(read)),
+            // Which run executed a node is ours to say: variables are read from there.
+            "originRunId" => Some(()),
             "dueAt" => read::<String>(value).map(|read| record.due_at = Some(read)),
             _ => None,
         };
@@ -139,30 +140,25 @@ fn effect(record: &NodeRecord, entry: &Map<String, Value>) -> Option<EffectState
         .get("error")
         .and_then(|error| error.get("class"))
         .and_then(Value::as_str);
-    let open = record
-        .attempts
-        .last()
-        .is_some_and(|attempt| attempt.finished_at.is_none());
-    let last = match record.status {
-        NodeStatus::Running => LastAttempt::InFlight,
-        NodeStatus::Failure | NodeStatus::Cancelled if class == Some("in_doubt") => {
-            LastAttempt::InDoubt
-        }
-        NodeStatus::Failure | NodeStatus::Cancelled if open => LastAttempt::InFlight,
+    let left_open = record.attempts.iter().any(|attempt| {
+        attempt.finished_at.is_none()
+            || attempt
+                .error
+                .as_ref()
+                .is_some_and(|error| error.class == ErrorClass::InDoubt)
+    });
+    let in_doubt = match record.status {
+        NodeStatus::Success => false,
+        NodeStatus::Running => true,
         NodeStatus::Pending
-        | NodeStatus::Success
         | NodeStatus::Partial
         | NodeStatus::Failure
         | NodeStatus::Skipped
         | NodeStatus::Waiting
         | NodeStatus::Scheduled
-        | NodeStatus::Cancelled => return None,
+        | NodeStatus::Cancelled => left_open || class == Some("in_doubt"),
     };
-    Some(EffectState {
-        last,
-        doubted: true,
-        ..EffectState::default()
-    })
+    in_doubt.then(|| EffectState::default().settled(LastAttempt::InDoubt))
 }
 
 #[cfg(test)]

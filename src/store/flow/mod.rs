@@ -25,7 +25,10 @@ use super::{
 fn fenced<T: Statements + Send>(tx: &mut T, fence: &Fence) -> impl Answer<Option<LockedRun>> {
     async move {
         let locked = tx.lock_run(&fence.run_id).await?;
-        Ok(locked.filter(|l| l.epoch == fence.epoch && !l.run.status.is_ended()))
+        Ok(locked.filter(|l| {
+            // Without an owner the lease was given back: the epoch alone is nobody's.
+            l.epoch == fence.epoch && l.owner.is_some() && !l.run.status.is_ended()
+        }))
     }
 }
 

@@ -40,6 +40,8 @@ impl TryFrom<RetryRow> for Retry {
                 message,
                 run_id: place.optional_id("refusal_run_id", row.refusal_run_id.as_deref())?,
                 retry_id: place.optional_id("refusal_retry_id", row.refusal_retry_id.as_deref())?,
+                // The message names them.
+                paths: Vec::new(),
             }),
             _ => None,
         };
