@@ -5,6 +5,7 @@
 
 mod architecture;
 mod effects;
+mod mixtures;
 mod resume;
 mod services;
 mod store_contract;
