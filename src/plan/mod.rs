@@ -5,5 +5,7 @@
 //! worker, so what is shown is what is done.
 
 mod planner;
+#[cfg(test)]
+mod tests;
 
 pub use planner::{Plan, PlanNode, Reason, State, Verdict, plan};

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    domain::{JsonText, NodePath, NodeRecord, NodeStatus, SideEffects},
+    domain::{EffectState, JsonText, NodePath, NodeRecord, NodeStatus, SideEffects},
     workflow::{Definition, Node, OnError, edge_is_live, side_effects_of},
 };
 
@@ -226,26 +226,21 @@ impl Planner<'_> {
         if status == NodeStatus::Success {
             return (Verdict::Reuse, Reason::Succeeded, false);
         }
-        if !self.reachable[ix] {
-            return (Verdict::Skip, Reason::Unreachable, false);
-        }
         if status == NodeStatus::Failure && node.on_error == OnError::Continue {
             return (Verdict::Reuse, Reason::ToleratedFailure, false);
         }
-        let edge = self.edge_into(ix);
-        if status == NodeStatus::Skipped {
-            return match (self.is_decided_anew(node), edge) {
-                (true, Edge::Live) => (Verdict::Execute, Reason::DecidedAnew, false),
-                (true, Edge::Open) => (Verdict::Execute, Reason::DecidedAnew, true),
-                (false, _) | (true, Edge::Dead) => (Verdict::Reuse, Reason::StaysSkipped, false),
-            };
+        if status == NodeStatus::Skipped && !self.is_decided_anew(node) {
+            return (Verdict::Reuse, Reason::StaysSkipped, false);
         }
-        let conditional = match edge {
+        if !self.reachable[ix] {
+            return (Verdict::Skip, Reason::Unreachable, false);
+        }
+        let conditional = match self.edge_into(ix) {
             Edge::Dead => return (Verdict::Skip, Reason::BranchNotTaken, false),
             Edge::Live => false,
             Edge::Open => true,
         };
-        let (verdict, reason) = unsettled(record, status);
+        let (verdict, reason) = unsettled(node, record, status);
         (verdict, reason, conditional)
     }
 
@@ -315,9 +310,10 @@ impl Planner<'_> {
     }
 }
 
-fn unsettled(record: Option<&NodeRecord>, status: NodeStatus) -> (Verdict, Reason) {
+fn unsettled(node: &Node, record: Option<&NodeRecord>, status: NodeStatus) -> (Verdict, Reason) {
     let effect = record.and_then(|record| record.effect.as_ref());
-    if effect.is_some_and(crate::domain::EffectState::is_in_doubt) {
+    let has_effects = side_effects_of(node) != SideEffects::None;
+    if has_effects && effect.is_some_and(EffectState::is_in_doubt) {
         return (Verdict::InDoubt, Reason::OutcomeUnknown);
     }
     let reason = match status {
@@ -325,7 +321,8 @@ fn unsettled(record: Option<&NodeRecord>, status: NodeStatus) -> (Verdict, Reaso
         NodeStatus::Cancelled => Reason::Cancelled,
         NodeStatus::Waiting | NodeStatus::Scheduled => Reason::WasWaiting,
         NodeStatus::Running => Reason::Interrupted,
-        NodeStatus::Pending | NodeStatus::Success | NodeStatus::Skipped => Reason::NeverStarted,
+        NodeStatus::Skipped => Reason::DecidedAnew,
+        NodeStatus::Pending | NodeStatus::Success => Reason::NeverStarted,
     };
     (Verdict::Execute, reason)
 }

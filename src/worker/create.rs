@@ -19,7 +19,9 @@ pub(super) fn creation(planned: &Planned, now: Timestamp) -> Creation {
         let Some(record) = record else { continue };
         match line.verdict {
             Verdict::Reuse => creation.reuse.push(record.path.clone()),
-            Verdict::Execute | Verdict::InDoubt => creation.records.extend(carry_over(record)),
+            Verdict::Execute | Verdict::InDoubt => {
+                creation.records.extend(carry_over(record, line.verdict))
+            }
             Verdict::Skip => {}
         }
     }
@@ -28,9 +30,12 @@ pub(super) fn creation(planned: &Planned, now: Timestamp) -> Creation {
 
 /// What goes over from a node that runs again: its effect key with what was last sent under it,
 /// and which members of its input are secret.
-fn carry_over(source: &NodeRecord) -> Option<NodeRecord> {
+fn carry_over(source: &NodeRecord, verdict: Verdict) -> Option<NodeRecord> {
     let secret_keys = source.secret_keys();
-    if source.effect.is_none() && secret_keys.is_empty() {
+    // What has no effects (any more) is in no doubt, whatever an imported record says.
+    let is_of_use = |effect: &&EffectState| verdict == Verdict::InDoubt || !effect.is_in_doubt();
+    let effect = source.effect.as_ref().filter(is_of_use);
+    if effect.is_none() && secret_keys.is_empty() {
         return None;
     }
     let mut record = NodeRecord::new(
@@ -38,7 +43,7 @@ fn carry_over(source: &NodeRecord) -> Option<NodeRecord> {
         source.kind.clone(),
         NodeStatus::Pending,
     );
-    if let Some(effect) = &source.effect {
+    if let Some(effect) = effect {
         // The attempts stay behind, so what they left in doubt has to be said.
         record.effect = Some(EffectState {
             doubted: effect.is_in_doubt(),

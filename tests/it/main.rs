@@ -6,6 +6,7 @@
 mod architecture;
 mod cli;
 mod effects;
+mod mixtures;
 mod resume;
 mod services;
 mod store_contract;
