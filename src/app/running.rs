@@ -23,6 +23,7 @@ pub struct Running {
     store: Store,
     readiness: Readiness,
     stop: CancellationToken,
+    close: CancellationToken,
     tasks: TaskTracker,
     drain: Duration,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -42,7 +43,10 @@ impl Running {
         let address = listener
             .local_addr()
             .context("the listener has no address")?;
-        let closed = stop.child_token().cancelled_owned();
+        // Closed last: `/readyz` says that the process stops while there is somebody to ask it,
+        // and what is accepted meanwhile is durable.
+        let close = CancellationToken::new();
+        let closed = close.clone().cancelled_owned();
         // Small answers must not wait for the acknowledgement of earlier ones.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
@@ -57,6 +61,7 @@ impl Running {
             store,
             readiness,
             stop,
+            close,
             tasks,
             drain,
             server,
@@ -106,6 +111,7 @@ impl Running {
         if timeout(most, self.tasks.wait()).await.is_err() {
             tracing::warn!("some roles did not stop in time");
         }
+        self.close.cancel();
         let abort = self.server.abort_handle();
         if timeout(Duration::from_secs(1), self.server).await.is_err() {
             abort.abort();

@@ -1,11 +1,8 @@
 //! A source, checked and planned: the same at acceptance and in the worker.
 
 use crate::{
-    domain::{
-        NodePath, NodeRecord, NodeStatus, OrganizationId, Refusal, Run, RunId, RunStatus,
-        SideEffects,
-    },
-    plan::{Plan, PlanNode, State, Verdict, plan},
+    domain::{NodeRecord, NodeStatus, OrganizationId, Refusal, Run, RunId, RunStatus},
+    plan::{Plan, PlanNode, State, plan},
     store::{Store, StoreError},
     workflow::{Definition, DefinitionLimits},
 };
@@ -73,36 +70,16 @@ impl Planned {
             return Err(missing());
         }
         let plan = plan(&definition, trigger, &state);
-        let planned = Self {
+        let unconfirmed = plan.unconfirmed(&definition, &state);
+        if !unconfirmed.is_empty() {
+            return Err(Refusal::confirmation_required(&source.id, unconfirmed));
+        }
+        Ok(Self {
             source,
             records,
             definition,
             plan,
-        };
-        let unconfirmed = planned.unconfirmed();
-        if unconfirmed.is_empty() {
-            return Ok(planned);
-        }
-        Err(Refusal::confirmation_required(
-            &planned.source.id,
-            unconfirmed,
-        ))
-    }
-
-    /// Calls in doubt that must not be repeated without somebody's word.
-    fn unconfirmed(&self) -> Vec<NodePath> {
-        let in_doubt = self
-            .lines()
-            .filter(|(line, _)| line.verdict == Verdict::InDoubt);
-        let is_unsafe = |record: Option<&NodeRecord>, path: &NodePath| {
-            let node = path.segments().last().map(|segment| segment.node.as_str());
-            let ix = node.and_then(|node| self.definition.find(node));
-            let declared = ix.and_then(|ix| self.definition.node(ix).side_effects);
-            let effect = record.and_then(|record| record.effect.as_ref());
-            declared == Some(SideEffects::Unsafe) || effect.is_some_and(|effect| effect.is_unsafe)
-        };
-        let unconfirmed = in_doubt.filter(|(line, record)| is_unsafe(*record, &line.path));
-        unconfirmed.map(|(line, _)| line.path.clone()).collect()
+        })
     }
 
     /// Every line of the plan with the source's record of its node, if there is one.

@@ -1,7 +1,6 @@
 //! One pass over the nodes in the order of execution.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{EffectState, JsonText, NodePath, NodeRecord, NodeStatus, SideEffects},
@@ -84,13 +83,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The paths whose records go over.
-    pub fn reused(&self) -> impl Iterator<Item = &PlanNode> {
-        self.nodes
-            .iter()
-            .filter(|node| node.verdict == Verdict::Reuse)
-    }
-
     /// The plan as JSON text.
     #[must_use]
     pub fn to_text(&self) -> JsonText {
@@ -98,30 +90,25 @@ impl Plan {
         JsonText::trusted(serde_json::to_string(self).unwrap_or_else(|_| "null".to_owned()))
     }
 
-    /// The name of the plan by its content: two plans that do the same have the same hash.
+    /// The nodes whose repetition needs somebody's word: in doubt, and `unsafe` by declaration or
+    /// by what their kind said when they started.
     #[must_use]
-    pub fn hash(&self) -> String {
-        format!("{:x}", Sha256::digest(self.to_text().as_str()))
-    }
-
-    /// The nodes whose repetition needs somebody's word: in doubt, and declared `unsafe`.
-    #[must_use]
-    pub fn unconfirmed(&self, definition: &Definition) -> Vec<NodePath> {
+    pub fn unconfirmed(&self, definition: &Definition, state: &State<'_>) -> Vec<NodePath> {
         let is_unsafe = |path: &NodePath| {
-            let node = path
-                .segments()
-                .last()
-                .and_then(|s| definition.find(s.node.as_str()));
-            node.is_some_and(|ix| side_effects_of(definition.node(ix)) == SideEffects::Unsafe)
+            let node = path.segments().last().map(|segment| segment.node.as_str());
+            let Some(ix) = node.and_then(|node| definition.find(node)) else {
+                return false;
+            };
+            let effect = state.get(ix).and_then(|record| record.effect.as_ref());
+            definition.node(ix).side_effects == Some(SideEffects::Unsafe)
+                || effect.is_some_and(|effect| effect.is_unsafe)
         };
         let in_doubt = self
             .nodes
             .iter()
-            .filter(|node| node.verdict == Verdict::InDoubt);
-        in_doubt
-            .filter(|node| is_unsafe(&node.path))
-            .map(|node| node.path.clone())
-            .collect()
+            .filter(|line| line.verdict == Verdict::InDoubt);
+        let unsafe_ones = in_doubt.filter(|line| is_unsafe(&line.path));
+        unsafe_ones.map(|line| line.path.clone()).collect()
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) trait Engine: Sync {
     fn begin(&self) -> impl Answer<Self::Transaction>;
 }
 
-/// Where a run's new nodes' cancellation leaves an explanation.
+/// What is written into the nodes that a cancellation ends.
 #[derive(Debug, Clone)]
 pub(super) struct Cancellation {
     /// When, as shown.

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary in a folder of its own; nothing of the environment configures it.
 fn redrive(folder: &Path) -> Command {

@@ -107,13 +107,15 @@ async fn end_retry<T: Statements + Send>(
         };
     };
     if !run.created {
-        let event = if finish.status == RunStatus::Cancelled {
-            RetryEvent::Cancel
-        } else {
-            // The state machine has no such end before creation, and says so.
-            RetryEvent::Supersede
-        };
-        advance(&mut retry, event, finish.now)?;
+        if finish.status != RunStatus::Cancelled {
+            return Err(StoreError::Inconsistent {
+                table: "runs",
+                column: "created",
+                row: run.id.to_string(),
+                why: format!("it can't end {} without a state", finish.status.as_str()),
+            });
+        }
+        advance(&mut retry, RetryEvent::Cancel, finish.now)?;
     }
     tx.update_retry(&retry, false).await
 }

@@ -60,7 +60,12 @@ const LOG_VARIABLE_WRITES: &str = "
            with ordinality as w (name, old_value, new_value, written_by_node, written_at,
                                  ordinality),
            (select coalesce(max(position), 0) as position
-              from variable_writes where run_id = $1) as last";
+              from variable_writes where run_id = $1) as last
+     -- The same checkpoint may come again, when the answer to its commit was lost.
+     where not exists (
+        select 1 from variable_writes as known
+         where known.run_id = $1 and known.written_by_node = w.written_by_node
+           and known.name = w.name and known.written_at = w.written_at)";
 
 /// Adds a definition, unless it is there.
 pub(super) async fn put_definition(

@@ -47,8 +47,12 @@ const CANCEL_NODES: &str = "
 const LOG_VARIABLE_WRITE: &str = "
     insert into variable_writes (
         run_id, position, name, old_value, new_value, written_by_node, written_at)
-    values ($1, (select coalesce(max(position), 0) + 1 from variable_writes where run_id = $1),
-            $2, $3, $4, $5, $6)";
+    select $1, (select coalesce(max(position), 0) + 1 from variable_writes where run_id = $1),
+           $2, $3, $4, $5, $6
+     -- The same checkpoint may come again, when the answer to its commit was lost.
+     where not exists (
+        select 1 from variable_writes
+         where run_id = $1 and written_by_node = $5 and name = $2 and written_at = $6)";
 
 /// Adds a definition, unless it is there.
 pub(super) async fn put_definition(

@@ -41,6 +41,7 @@ pub(super) async fn promise_7_data_comes_back_as_it_went_in(ledger: &Ledger) {
         raised_by: Some(id("run_0")),
         last: LastAttempt::InDoubt,
         doubted: true,
+        is_unsafe: true,
     });
     let details = serde_json::from_str(AWKWARD).unwrap();
     record.attempts = vec![Attempt {

@@ -224,7 +224,8 @@ pub(super) async fn a_parked_run_is_due_at_its_time(ledger: &Ledger) {
             .checkpoint(&held.fence, &later.checkpoint)
             .await
             .unwrap(),
-        DONE
+        Written::LeaseLost,
+        "a lease that was given back writes nothing"
     );
     // A parking that is due at once can be claimed at once, with the state as it was left.
     start(store, "run_b").await;
