@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod architecture;
+mod chaos;
 mod cli;
 mod effects;
 mod mixtures;

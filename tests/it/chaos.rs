@@ -1,0 +1,253 @@
+//! The one process is killed, or told to stop, while it has its hands full.
+//!
+//! `REDRIVE_CHAOS_RETRIES`, `REDRIVE_CHAOS_KILLS` and `REDRIVE_CHAOS_SEED` scale and repeat it.
+
+mod audit;
+mod client;
+mod killer;
+mod ledger;
+mod process;
+mod witness;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use self::{
+    audit::Audit,
+    client::{Client, Journal},
+    killer::Killer,
+    process::Installation,
+    witness::Witness,
+};
+
+/// How many submit at once.
+const SUBMITTERS: usize = 8;
+
+/// Random numbers that a seed repeats (`SplitMix64`).
+#[derive(Debug, Clone)]
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Independent dice, so that the order of threads does not change what each of them throws.
+    fn fork(&mut self) -> Self {
+        Self(self.roll())
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.roll().is_multiple_of(chances)
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        let micros = u64::try_from(most.as_micros()).unwrap();
+        Duration::from_micros(self.roll() % (micros + 1))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever runs this test says how long it may take"
+)]
+fn scale(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(number) => number.parse().expect("a number"),
+        Err(_) => default,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chaos_promise_1_2_3_5_sigkill_of_the_one_process() {
+    let retries = usize::try_from(scale("REDRIVE_CHAOS_RETRIES", 500)).unwrap();
+    let kills = usize::try_from(scale("REDRIVE_CHAOS_KILLS", 200)).unwrap();
+    let seed = scale("REDRIVE_CHAOS_SEED", u64::from(std::process::id()));
+    // Shown when the test fails.
+    println!(
+        "REDRIVE_CHAOS_RETRIES={retries} REDRIVE_CHAOS_KILLS={kills} REDRIVE_CHAOS_SEED={seed}"
+    );
+    let mut dice = Dice(seed);
+    let witness = Witness::start(dice.fork(), Duration::from_millis(30)).await;
+    let installation = Arc::new(Installation::new());
+    let client = Client::new(&installation).await;
+
+    let process = installation.start().await;
+    client.import(retries, &witness).await;
+    let sources = client.sources(retries).await;
+    process.stop().await;
+
+    let journal = Journal::default();
+    let (released, gate) = watch::channel(0);
+    let submitters: Vec<_> = (0..SUBMITTERS)
+        .map(|_| {
+            tokio::spawn(
+                client
+                    .clone()
+                    .submit(journal.clone(), gate.clone(), dice.fork()),
+            )
+        })
+        .collect();
+    let mut killer = Killer::new(&installation, &journal, dice.fork());
+    for number in 0..kills {
+        // In bursts, and the last of them before the last kill.
+        let due = (retries * (number + 1)).div_ceil(kills);
+        let burst = (due.div_ceil(10) * 10).min(retries);
+        released.send_replace(burst);
+        killer.one_life().await;
+    }
+    released.send_replace(retries);
+    let last = killer.last_life().await;
+    for submitter in submitters {
+        submitter.await.unwrap();
+    }
+    client.until_all_ended(&journal, &installation).await;
+
+    let mut audit = Audit::new(&witness, &journal, killer.lives());
+    audit.accepted(&client, retries).await;
+    audit.runs(&client).await;
+    audit.effects();
+    assert_eq!(
+        sources,
+        client.sources(retries).await,
+        "a source has changed"
+    );
+    last.stop().await;
+    audit.ledger(&installation, retries).await;
+    println!("{}; {}", killer.summary(), audit.summary());
+    assert_eq!(installation.said(), [""; 0], "warnings");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chaos_the_process_drains_on_sigterm() {
+    let witness = Witness::start(Dice(1), Duration::from_millis(600)).await;
+    let installation = Arc::new(Installation::new());
+    let client = Client::new(&installation).await;
+    let process = installation.start().await;
+    client.import(6, &witness).await;
+    let mut runs = Vec::new();
+    for number in 0..6 {
+        runs.push(client.retry(number).await.expect("an answer"));
+    }
+    for number in 0..6 {
+        witness.until_called(&format!("/first/{number}")).await;
+    }
+    let told = std::time::Instant::now();
+    process.terminate().await;
+    let status = process.ended().await;
+    assert_eq!(status.code(), Some(0));
+    // No call takes longer than 0.6 s, and no node follows.
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let recorded = ledger::Durable::left_in(&installation.file())
+        .await
+        .successes;
+    let calls = witness.calls();
+    for call in &calls {
+        assert!(call.answered.is_some(), "dropped in the drain: {call:?}");
+        let node = call.path.split('/').nth(1).unwrap().to_owned();
+        assert!(
+            recorded.contains(&(call.run.clone(), node)),
+            "not recorded: {call:?}"
+        );
+    }
+    let mut file = ledger::Ledger::open(&installation.file()).await;
+    let held = "select count(*) from runs where lease_owner is not null or lost_leases <> 0";
+    assert_eq!(file.count(held).await, 0, "leases are given back");
+    drop(file);
+
+    let process = installation.start().await;
+    for (number, run) in runs.iter().enumerate() {
+        let run = client.ended(run, &installation).await;
+        assert_eq!(run["status"], "success", "{run}");
+        for node in ["first", "second", "third"] {
+            let path = format!("/{node}/{number}");
+            let times = witness
+                .calls()
+                .iter()
+                .filter(|call| call.path == path)
+                .count();
+            assert_eq!(times, 1, "{path}");
+        }
+    }
+    process.stop().await;
+    assert_eq!(installation.said(), [""; 0], "warnings");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chaos_a_second_process_on_the_same_file_is_refused() {
+    let witness = Witness::start(Dice(1), Duration::ZERO).await;
+    let installation = Installation::new();
+    let client = Client::new(&installation).await;
+    let process = installation.start().await;
+    let second = installation
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .output();
+    let second = tokio::time::timeout(Duration::from_secs(20), second).await;
+    let second = second.expect("it serves").unwrap();
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("another process serves"), "{said}");
+    assert!(said.contains("redrive.db.lock"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    // The first one does not mind.
+    client.import(1, &witness).await;
+    let run = client.retry(0).await.expect("an answer");
+    assert_eq!(client.ended(&run, &installation).await["status"], "success");
+    // Its death frees the file.
+    process.kill().await;
+    installation.start().await.stop().await;
+}
+
+/// root -> before -> first -> keep -> second -> check -> (then) third -> note, (else) never.
+/// Everything up to `before` has succeeded, `first` has failed.
+fn failed_run(number: usize, witness: &Witness) -> serde_json::Value {
+    let call = |name: &str, value: &str, children: &[&str]| {
+        let url = format!("{}/{{{{root.result.n}}}}", witness.url(&format!("/{name}")));
+        let body = json!({ "run": "{{$run.id}}", "value": value });
+        let payload = json!({ "url": url, "method": "POST", "body": body });
+        json!({ "type": "http-request", "payload": payload, "children": children })
+    };
+    let condition = json!({ "$and": [{ "{{root.result.n}}": { "$gt": -1 } }] });
+    let mut nodes = json!({
+        "root": { "type": "manual", "payload": {}, "children": ["before"] },
+        "before": call("before", "never sent", &["first"]),
+        "first": call("first", "{{before.result.json.id}}", &["keep"]),
+        "keep": {
+            "type": "set-variable",
+            "payload": { "name": "kept", "value": "{{first.result.json.call}}" },
+            "children": ["second"]
+        },
+        "second": call("second", "{{$vars.kept}}", &["check"]),
+        "check": { "type": "if", "payload": { "condition": condition }, "children": ["third", "never"] },
+        "third": call("third", "{{second.result.json.call}}", &["note"]),
+        "note": { "type": "log", "payload": { "message": "kept {{$vars.kept}}" } },
+        "never": call("never", "never sent", &[])
+    });
+    nodes["third"]["branch"] = json!("then");
+    nodes["never"]["branch"] = json!("else");
+    let kept = json!({ "name": "kept", "type": "number", "default": 0, "lifetime": "reset" });
+    json!({
+        "id": client::source(number),
+        "status": "failure",
+        "triggerNodeId": "root",
+        "workflowDefinition": { "variableDefs": [kept], "nodes": nodes },
+        "executionState": {
+            "root": { "type": "manual", "status": "success", "result": { "n": number } },
+            "before": {
+                "type": "http-request", "status": "success",
+                "result": { "status": 200, "json": { "id": number } }
+            },
+            "first": {
+                "type": "http-request", "status": "failure",
+                "error": { "class": "transient", "message": "503" }
+            }
+        }
+    })
+}
