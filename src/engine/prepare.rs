@@ -45,11 +45,7 @@ impl Drive<'_> {
             .get(&node.kind)
             .ok_or_else(|| no_handler(&node.kind))?;
         if record.status == NodeStatus::Running && node.side_effects == Some(SideEffects::Unsafe) {
-            return Err(NodeError::new(
-                ErrorClass::InDoubt,
-                "interrupted",
-                "its worker was lost during the call, and the node is declared unsafe to repeat",
-            ));
+            return Err(unsafe_to_repeat());
         }
         let due = self.state.due(ix);
         let input = self.input(ix, &record, due.is_some())?;
@@ -69,6 +65,10 @@ impl Drive<'_> {
         let effects = node
             .side_effects
             .unwrap_or_else(|| handler.side_effects(&input));
+        // The kind itself may say so; it has to see the input first.
+        if record.status == NodeStatus::Running && effects == SideEffects::Unsafe {
+            return Err(unsafe_to_repeat());
+        }
         let handler = Arc::clone(handler);
         let before = record.effect.clone();
         let record = self.started(record, effects, &input, text, now)?;
@@ -148,6 +148,11 @@ fn differs(record: &NodeRecord, input: &Value) -> Result<bool, NodeError> {
 fn unreadable(error: &crate::domain::JsonError) -> NodeError {
     let message = format!("the stored input can't be read: {error}");
     NodeError::new(ErrorClass::Internal, "unreadable_input", message)
+}
+
+fn unsafe_to_repeat() -> NodeError {
+    let message = "its worker was lost during the call, which is declared unsafe to repeat";
+    NodeError::new(ErrorClass::InDoubt, "interrupted", message)
 }
 
 fn no_handler(kind: &str) -> NodeError {
