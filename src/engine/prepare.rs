@@ -62,13 +62,9 @@ impl Drive<'_> {
         let effects = node
             .side_effects
             .unwrap_or_else(|| handler.side_effects(&input));
-        let is_unsafe = effects == SideEffects::Unsafe;
-        if record.status == NodeStatus::Running && is_unsafe {
-            return Err(NodeError::new(
-                ErrorClass::InDoubt,
-                "interrupted",
-                "its worker was lost during the call, and it is declared unsafe to repeat",
-            ));
+        // The kind itself may say so; it has to see the input first.
+        if record.status == NodeStatus::Running && effects == SideEffects::Unsafe {
+            return Err(unsafe_to_repeat());
         }
         let handler = Arc::clone(handler);
         let before = record.effect.clone();
@@ -184,6 +180,11 @@ fn is_masked(record: &NodeRecord, sent: &Value) -> bool {
 fn unreadable(error: &crate::domain::JsonError) -> NodeError {
     let message = format!("the stored input can't be read: {error}");
     NodeError::new(ErrorClass::Internal, "unreadable_input", message)
+}
+
+fn unsafe_to_repeat() -> NodeError {
+    let message = "its worker was lost during the call, which is declared unsafe to repeat";
+    NodeError::new(ErrorClass::InDoubt, "interrupted", message)
 }
 
 fn no_handler(kind: &str) -> NodeError {

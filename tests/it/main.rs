@@ -14,3 +14,4 @@ mod store_contract;
 mod store_pool;
 mod store_sql;
 mod support;
+mod take_over;
