@@ -4,7 +4,11 @@
 #![cfg(test)]
 
 mod architecture;
+mod bad_input;
+mod contract;
 mod effects;
+mod fidelity;
+mod reads;
 mod resume;
 mod services;
 mod store_contract;
