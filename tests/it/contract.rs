@@ -131,7 +131,7 @@ fn assert_envelope(answer: &Value) {
         "cancelled",
     ];
     assert!(statuses.contains(&data["status"].as_str().unwrap()));
-    assert!(data["workflowDefinition"]["nodes"].is_object(), "{answer}");
+    assert!(!data["workflowDefinition"]["nodes"].is_null(), "{answer}");
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -154,7 +154,11 @@ fn fixture(name: &str) -> String {
         "/v1/runs/string/retry",
         "YOUR_API_TOKEN",
     ] {
-        assert_eq!(text.matches(placeholder).count(), 1, "{name}: {placeholder}");
+        assert_eq!(
+            text.matches(placeholder).count(),
+            1,
+            "{name}: {placeholder}"
+        );
     }
     text
 }

@@ -36,7 +36,7 @@ mod long {
 const LARGEST_WORD: &str =
     "115792089237316195423570985008687907853269984665640564039457584007913129639935";
 
-/// A megabyte.
+/// The bytes of a long text, quoted and escaped.
 const LONG: usize = 1_000_000;
 
 /// Values that something along the way could lose, as they are written.
@@ -109,8 +109,10 @@ fn nested(levels: usize) -> Value {
 /// A long text that holds what takes more than one byte, and what is escaped.
 fn long() -> String {
     let piece = "0123456789 \"\\ \u{e9}\u{10348}\u{2028}\n";
-    let mut text = piece.repeat(LONG / piece.len());
-    text.extend(std::iter::repeat_n('x', LONG - text.len()));
+    let quoted = json!(piece).to_string().len() - 2;
+    let mut text = piece.repeat((LONG - 2) / quoted);
+    let left = LONG - json!(text).to_string().len();
+    text.extend(std::iter::repeat_n('x', left));
     text
 }
 
@@ -148,7 +150,7 @@ fn elsewhere(target: &Target, id: &str, data: &Value, deep: &Value) -> Value {
         "workflowVersion": 9_007_199_254_740_993_i64,
         "summary": "\u{2028}\u{10348}",
         "totalCu": value("12345678901234567890.50"),
-        "propValues": { "z": data, "a": deep },
+        "propValues": { "z": data, "a": nested(63) },
         "simulationForks": [data, { "z": 1, "a": data }],
         "executionState": {
             "root": { "type": "manual", "status": "success", "input": deep, "result": data },
@@ -214,7 +216,8 @@ async fn through_an_import(ledger: Ledger) {
     let mut copy = app.get("/v1/runs/run_elsewhere").await;
     copy["id"] = json!("run_copy");
     copy["runId"] = json!("run_copy");
-    app.post("/v1/runs/import", &json!({ "code": 200, "data": copy })).await;
+    app.post("/v1/runs/import", &json!({ "code": 200, "data": copy }))
+        .await;
     let again = app.get("/v1/runs/run_copy").await;
     assert_same(&again["executionState"], &shown["executionState"], "copy");
     app.stop().await;
@@ -245,7 +248,8 @@ async fn through_a_run(ledger: Ledger) {
     });
     target.answer_with("/fail", [503]);
     let payload = json!({ "z": 1, "data": data, "deep": deep });
-    let body = json!({ "definition": definition, "payload": payload, "propValues": { "data": data } });
+    let body =
+        json!({ "definition": definition, "payload": payload, "propValues": { "data": data } });
     let source = app.post("/v1/runs", &body).await;
     let source = source["runId"].as_str().unwrap();
     assert_eq!(app.ended(source).await["status"], "failure");
@@ -274,7 +278,7 @@ async fn through_a_run(ledger: Ledger) {
 
 async fn megabytes(ledger: Ledger) {
     let (target, app) = (Target::start().await, TestApp::start(ledger).await);
-    let long = json!(long());
+    let long = json!([long()]);
     let post = |path: &str, body: &str, children: Value| {
         let payload = json!({ "url": target.url(path), "method": "POST", "body": body });
         json!({ "type": "http-request", "payload": payload, "children": children })
