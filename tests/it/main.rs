@@ -4,10 +4,14 @@
 #![cfg(test)]
 
 mod architecture;
+mod bad_input;
 mod chaos;
 mod cli;
+mod contract;
 mod effects;
+mod fidelity;
 mod mixtures;
+mod reads;
 mod resume;
 mod services;
 mod store_contract;

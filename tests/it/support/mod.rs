@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod ledger;
+pub(crate) mod raw;
 pub(crate) mod rows;
 pub(crate) mod services;
 pub(crate) mod target;
