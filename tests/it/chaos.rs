@@ -103,6 +103,8 @@ async fn chaos_promise_1_2_3_5_sigkill_of_the_one_process() {
         killer.one_life().await;
     }
     released.send_replace(retries);
+    // Submitters end once there is nobody left who could release more.
+    drop(released);
     let last = killer.last_life().await;
     for submitter in submitters {
         submitter.await.unwrap();
