@@ -8,8 +8,8 @@ use super::super::{
 };
 use crate::{
     domain::{
-        Attempt, EffectState, JsonText, LastAttempt, NodeId, NodePath, NodeRecord, NodeStatus,
-        RunId, SideEffects,
+        Attempt, EffectState, ErrorClass, JsonText, LastAttempt, NodeId, NodePath, NodeRecord,
+        NodeStatus, RunId, SideEffects,
     },
     workflow::{Definition, side_effects_by_kind, side_effects_of},
 };
@@ -139,24 +139,23 @@ fn effect(record: &NodeRecord, entry: &Map<String, Value>) -> Option<EffectState
         .get("error")
         .and_then(|error| error.get("class"))
         .and_then(Value::as_str);
-    let open = record
-        .attempts
-        .last()
-        .is_some_and(|attempt| attempt.finished_at.is_none());
-    let last = match record.status {
-        NodeStatus::Running => LastAttempt::InFlight,
-        NodeStatus::Failure | NodeStatus::Cancelled if class == Some("in_doubt") => {
-            LastAttempt::InDoubt
-        }
-        NodeStatus::Failure | NodeStatus::Cancelled if open => LastAttempt::InFlight,
-        NodeStatus::Pending
-        | NodeStatus::Success
-        | NodeStatus::Partial
-        | NodeStatus::Failure
-        | NodeStatus::Skipped
-        | NodeStatus::Waiting
-        | NodeStatus::Scheduled
-        | NodeStatus::Cancelled => return None,
+    let is_open = |attempt: &Attempt| attempt.finished_at.is_none();
+    let is_in_doubt = |attempt: &Attempt| {
+        let error = attempt.error.as_ref();
+        error.is_some_and(|error| error.class == ErrorClass::InDoubt)
+    };
+    // A later attempt's outcome says nothing about an earlier one's.
+    let has_failed = matches!(record.status, NodeStatus::Failure | NodeStatus::Cancelled);
+    let last = if record.status == NodeStatus::Success {
+        return None;
+    } else if has_failed && class == Some("in_doubt") {
+        LastAttempt::InDoubt
+    } else if record.status == NodeStatus::Running || record.attempts.iter().any(is_open) {
+        LastAttempt::InFlight
+    } else if record.attempts.iter().any(is_in_doubt) {
+        LastAttempt::InDoubt
+    } else {
+        return None;
     };
     Some(EffectState {
         last,
@@ -192,6 +191,29 @@ mod tests {
             ),
             (
                 json!({"type": "x", "status": "failure", "error": "503"}),
+                false,
+            ),
+            // Any attempt counts, and whatever the status is.
+            (
+                json!({"type": "x", "status": "scheduled", "attempts": [
+                    {"number": 1, "startedAt": "2026-01-01T00:00:00Z"}
+                ]}),
+                true,
+            ),
+            (
+                json!({"type": "x", "status": "failure", "attempts": [
+                    {"number": 1, "startedAt": "a", "finishedAt": "b",
+                     "error": {"class": "in_doubt", "code": "timeout", "message": "m"}},
+                    {"number": 2, "startedAt": "c", "finishedAt": "d",
+                     "error": {"class": "transient", "code": "http_503", "message": "m"}}
+                ]}),
+                true,
+            ),
+            (
+                json!({"type": "x", "status": "failure", "attempts": [
+                    {"number": 1, "startedAt": "a", "finishedAt": "b",
+                     "error": {"class": "transient", "code": "http_503", "message": "m"}}
+                ]}),
                 false,
             ),
             (json!({"type": "log", "status": "running"}), false),
