@@ -75,17 +75,17 @@ fn word(value: impl serde::Serialize) -> String {
 }
 
 /// The plan without the trigger's line.
-fn planned(graph: &str, state: &str) -> String {
+fn planned(graph: &str, stopped: &str) -> String {
     let definition = definition(graph);
-    let records: Vec<_> = state
+    let records: Vec<_> = stopped
         .split_whitespace()
         .map(|text| record(&definition, text))
         .collect();
     let trigger = definition.find("root").unwrap();
-    let plan = plan(&definition, trigger, &State::new(&definition, &records));
-    assert_eq!(plan.nodes[0].path.to_string(), "root");
-    assert_eq!(word(plan.nodes[0].reason), "trigger");
-    let lines = plan.nodes[1..].iter().map(|line| {
+    let found = plan(&definition, trigger, &State::new(&definition, &records));
+    assert_eq!(found.nodes[0].path.to_string(), "root");
+    assert_eq!(word(found.nodes[0].reason), "trigger");
+    let lines = found.nodes[1..].iter().map(|line| {
         let stale: Vec<_> = line.stale.iter().map(ToString::to_string).collect();
         format!(
             "{}={}:{}{}{}{}",

@@ -20,7 +20,7 @@ pub(super) fn creation(planned: &Planned, now: Timestamp) -> Creation {
         match line.verdict {
             Verdict::Reuse => creation.reuse.push(record.path.clone()),
             Verdict::Execute | Verdict::InDoubt => {
-                creation.records.extend(carry_over(record, line.verdict))
+                creation.records.extend(carry_over(record, line.verdict));
             }
             Verdict::Skip => {}
         }
