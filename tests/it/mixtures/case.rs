@@ -279,7 +279,7 @@ impl Case {
                 "failure" | "cancelled" => value["error"] = json!({ "class": "in_doubt" }),
                 _ => {
                     value["effect"] =
-                        json!({ "generation": 1, "last": "in_flight", "doubted": true })
+                        json!({ "generation": 1, "last": "in_flight", "doubted": true });
                 }
             }
         }
