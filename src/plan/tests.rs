@@ -75,9 +75,9 @@ fn word(value: impl serde::Serialize) -> String {
 }
 
 /// The plan without the trigger's line.
-fn planned(graph: &str, state: &str) -> String {
+fn planned(graph: &str, stopped: &str) -> String {
     let definition = definition(graph);
-    let records: Vec<_> = state
+    let records: Vec<_> = stopped
         .split_whitespace()
         .map(|text| record(&definition, text))
         .collect();

@@ -147,7 +147,9 @@ impl Scene {
                 assert_eq!(run(&self.ledger.store, RUN).await.status, status);
                 status
             }
-            stopped => panic!("{stopped:?}"),
+            stopped @ (Stopped::Parked | Stopped::Released | Stopped::LeaseLost) => {
+                panic!("{stopped:?}")
+            }
         }
     }
 

@@ -190,6 +190,29 @@ mod tests {
                 json!({"type": "x", "status": "failure", "error": "503"}),
                 false,
             ),
+            // Any attempt counts, and whatever the status is.
+            (
+                json!({"type": "x", "status": "scheduled", "attempts": [
+                    {"number": 1, "startedAt": "2026-01-01T00:00:00Z"}
+                ]}),
+                true,
+            ),
+            (
+                json!({"type": "x", "status": "failure", "attempts": [
+                    {"number": 1, "startedAt": "a", "finishedAt": "b",
+                     "error": {"class": "in_doubt", "code": "timeout", "message": "m"}},
+                    {"number": 2, "startedAt": "c", "finishedAt": "d",
+                     "error": {"class": "transient", "code": "http_503", "message": "m"}}
+                ]}),
+                true,
+            ),
+            (
+                json!({"type": "x", "status": "failure", "attempts": [
+                    {"number": 1, "startedAt": "a", "finishedAt": "b",
+                     "error": {"class": "transient", "code": "http_503", "message": "m"}}
+                ]}),
+                false,
+            ),
             (json!({"type": "log", "status": "running"}), false),
             (json!({"type": "x", "status": "pending"}), false),
         ] {

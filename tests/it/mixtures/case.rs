@@ -187,7 +187,7 @@ impl Case {
         let triggers: Vec<_> = triggers.map(|node| &node.id).collect();
         json!({
             "id": self.run_id(),
-            "status": if self.seed % 3 == 0 { "cancelled" } else { "failure" },
+            "status": if self.seed.is_multiple_of(3) { "cancelled" } else { "failure" },
             "triggerNodeId": "n0",
             "workflowDefinition": {
                 "triggerNodeIds": triggers,
@@ -246,7 +246,7 @@ impl Case {
     fn record(&self, ix: usize, base: &str) -> Value {
         let (node, stored) = (&self.nodes[ix], &self.start.state[ix]);
         let kind = self.definition_of(ix, base)["type"].take();
-        if stored.status == "pending" && !stored.doubt && self.seed % 2 == 0 {
+        if stored.status == "pending" && !stored.doubt && self.seed.is_multiple_of(2) {
             return Value::Null;
         }
         let mut value = json!({ "type": kind, "status": stored.status, "context": { "of": ix } });
@@ -261,7 +261,7 @@ impl Case {
                 value["result"] = json!({ "status": 200, "was": node.id });
             }
             ("failure", _) => {
-                value["error"] = json!({ "class": "transient", "code": "x", "message": "m" })
+                value["error"] = json!({ "class": "transient", "code": "x", "message": "m" });
             }
             _ => {}
         }
@@ -279,7 +279,7 @@ impl Case {
                 "failure" | "cancelled" => value["error"] = json!({ "class": "in_doubt" }),
                 _ => {
                     value["effect"] =
-                        json!({ "generation": 1, "last": "in_flight", "doubted": true })
+                        json!({ "generation": 1, "last": "in_flight", "doubted": true });
                 }
             }
         }

@@ -76,17 +76,9 @@ fn carries(case: &Case, parent: usize, stored: &Stored, child: usize) -> bool {
     }
 }
 
-/// Runs what is left of `world`, at most `steps` nodes of it, and leaves there what is known then.
-pub(super) fn run(case: &Case, world: &mut World, steps: Option<usize>) -> Prediction {
+/// Which nodes may run, and which are reused.
+fn judge(case: &Case, world: &World, reachable: &[bool]) -> (Vec<bool>, Vec<bool>) {
     let count = case.nodes.len();
-    let mut reachable = vec![false; count];
-    reachable[0] = true;
-    for ix in 1..count {
-        reachable[ix] = case.nodes[ix]
-            .parents
-            .iter()
-            .any(|&parent| reachable[parent]);
-    }
     let (mut may_run, mut reused) = (vec![false; count], vec![false; count]);
     reused[0] = true;
     // Parents have lower numbers than their children.
@@ -104,6 +96,21 @@ pub(super) fn run(case: &Case, world: &mut World, steps: Option<usize>) -> Predi
         };
         may_run[ix] = !reused[ix] && reachable[ix] && (anew || node.parents.iter().any(live));
     }
+    (may_run, reused)
+}
+
+/// Runs what is left of `world`, at most `steps` nodes of it, and leaves there what is known then.
+pub(super) fn run(case: &Case, world: &mut World, steps: Option<usize>) -> Prediction {
+    let count = case.nodes.len();
+    let mut reachable = vec![false; count];
+    reachable[0] = true;
+    for ix in 1..count {
+        reachable[ix] = case.nodes[ix]
+            .parents
+            .iter()
+            .any(|&parent| reachable[parent]);
+    }
+    let (may_run, reused) = judge(case, world, &reachable);
     let unconfirmed = (0..count).filter(|&ix| {
         may_run[ix] && world.state[ix].doubt && case.nodes[ix].kind == Kind::Http("POST", "unsafe")
     });
