@@ -17,11 +17,11 @@ on_both_engines![
     too_many_nodes_are_refused,
 ];
 
-fn log(children: Value) -> Value {
+fn log(children: &Value) -> Value {
     json!({ "type": "log", "payload": { "message": "x" }, "children": children })
 }
 
-fn nodes(nodes: Value) -> Value {
+fn nodes(nodes: &Value) -> Value {
     json!({ "nodes": nodes })
 }
 
@@ -48,32 +48,32 @@ async fn broken_graphs_are_refused(ledger: Ledger) {
     let manual = |children: Value| json!({ "type": "manual", "payload": {}, "children": children });
     let cases = [
         (json!({}), "nodes"),
-        (nodes(json!({})), "nodes"),
-        (nodes(Value::Null), "nodes"),
-        (nodes(json!([])), "nodes"),
+        (nodes(&json!({})), "nodes"),
+        (nodes(&Value::Null), "nodes"),
+        (nodes(&json!([])), "nodes"),
         (
-            nodes(json!({ "root": manual(json!(["a"])), "a": log(json!(["a"])) })),
+            nodes(&json!({ "root": manual(json!(["a"])), "a": log(&json!(["a"])) })),
             "cycle",
         ),
-        (nodes(json!({ "root": manual(json!(["root"])) })), "cycle"),
+        (nodes(&json!({ "root": manual(json!(["root"])) })), "cycle"),
         (
-            nodes(json!({
-                "root": manual(json!(["a"])), "a": log(json!(["b"])), "b": log(json!(["c"])),
-                "c": log(json!(["a"]))
+            nodes(&json!({
+                "root": manual(json!(["a"])), "a": log(&json!(["b"])), "b": log(&json!(["c"])),
+                "c": log(&json!(["a"]))
             })),
             "cycle",
         ),
-        (nodes(json!({ "root": manual(json!(["gone"])) })), "gone"),
+        (nodes(&json!({ "root": manual(json!(["gone"])) })), "gone"),
         (
-            nodes(json!({ "root": manual(json!(["a", "a"])), "a": log(json!([])) })),
+            nodes(&json!({ "root": manual(json!(["a", "a"])), "a": log(&json!([])) })),
             "twice",
         ),
         (
-            nodes(json!({ "root": manual(json!([])), "a b": log(json!([])) })),
+            nodes(&json!({ "root": manual(json!([])), "a b": log(&json!([])) })),
             "visible",
         ),
-        (nodes(json!({ "": manual(json!([])) })), "visible"),
-        (nodes(json!({ "x".repeat(129): manual(json!([])) })), "129"),
+        (nodes(&json!({ "": manual(json!([])) })), "visible"),
+        (nodes(&json!({ "x".repeat(129): manual(json!([])) })), "129"),
         (
             with(definition(), "/triggerNodeIds", json!(["gone"])),
             "gone",
@@ -92,10 +92,10 @@ async fn broken_graphs_are_refused(ledger: Ledger) {
     for at in 0..count {
         ring.insert(
             format!("n{at}"),
-            log(json!([format!("n{}", (at + 1) % count)])),
+            log(&json!([format!("n{}", (at + 1) % count)])),
         );
     }
-    refuses_both(&world, &nodes(Value::Object(ring)), "cycle").await;
+    refuses_both(&world, &nodes(&Value::Object(ring)), "cycle").await;
     world.still_works().await;
 }
 
@@ -216,9 +216,9 @@ async fn too_many_nodes_are_refused(ledger: Ledger) {
     let mut many = serde_json::Map::new();
     many.insert("root".into(), json!({ "type": "manual", "payload": {} }));
     for at in 0..10_000 {
-        many.insert(format!("n{at}"), log(json!([])));
+        many.insert(format!("n{at}"), log(&json!([])));
     }
-    refuses_both(&world, &nodes(Value::Object(many)), "10000").await;
+    refuses_both(&world, &nodes(&Value::Object(many)), "10000").await;
     let unknown = with(start(), "/nodes", json!({}));
     world
         .refuses(post("/v1/runs", &unknown), INVALID_REQUEST, "nodes")
