@@ -25,6 +25,9 @@ use crate::{
 /// How long a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many bytes beyond its limit a body may go on before the connection is cut.
+const MOST_THROWN_AWAY: usize = 64 * 1024 * 1024;
+
 /// How deep a body may nest: user values stand a few levels down, and have their own limit.
 const BODY_NESTING: usize = MAX_NESTING + 16;
 
@@ -92,9 +95,9 @@ impl Call {
 
     /// The body, an object; none if it is empty.
     pub(super) async fn optional_object(self, limit: usize) -> Result<Option<Value>, ApiError> {
-        let declared = self.parts.headers.get(header::CONTENT_LENGTH);
-        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if declared.is_some_and(|length| length > limit) {
+        // A caller that asks first sends nothing when it is refused.
+        let asks_first = self.parts.headers.contains_key(header::EXPECT);
+        if asks_first && declared_length(&self.parts.headers).is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
         let bytes = tokio::time::timeout(BODY_TIMEOUT, read(self.body, limit))
@@ -124,18 +127,35 @@ impl Call {
     }
 }
 
+/// What `Content-Length` says.
+fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+/// Reads a body of at most `limit` bytes. A longer one is read on for a while and thrown away:
+/// most callers look at the answer once they have sent everything, and would see no answer but a
+/// broken connection.
 async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut stream = body.into_data_stream().map_err(|_| {
         let message = "the body broke off before its end";
         ApiError::new(Reason::InvalidRequest, message)
     });
-    let mut all = BytesMut::new();
+    let (mut all, mut length) = (BytesMut::new(), 0_usize);
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
-        if all.len() + chunk.len() > limit {
-            return Err(too_large(limit));
+        length = length.saturating_add(chunk.len());
+        if length <= limit {
+            all.extend_from_slice(&chunk);
+            continue;
         }
-        all.extend_from_slice(&chunk);
+        all = BytesMut::new();
+        if length - limit > MOST_THROWN_AWAY {
+            break;
+        }
+    }
+    if length > limit {
+        return Err(too_large(limit));
     }
     Ok(all.freeze())
 }
@@ -228,6 +248,33 @@ mod tests {
             let needed = call(content_type, Body::empty()).await.object(16).await;
             assert_eq!(needed.unwrap_err().reason(), Reason::InvalidRequest);
         }
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_read_on_so_that_its_caller_sees_the_answer() {
+        let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let chunks = |count: usize, size: usize| {
+            let sent = sent.clone();
+            let chunk = move |_| {
+                sent.fetch_add(size, std::sync::atomic::Ordering::Relaxed);
+                Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; size]))
+            };
+            Body::from_stream(stream::iter(0..count).map(chunk))
+        };
+        let sent = || sent.swap(0, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(refusal("", chunks(4, 16)).await, Reason::PayloadTooLarge);
+        assert_eq!(sent(), 64);
+        // Nobody is listened to for ever.
+        let endless = chunks(usize::MAX, 1024 * 1024);
+        assert_eq!(refusal("", endless).await, Reason::PayloadTooLarge);
+        assert_eq!(sent(), MOST_THROWN_AWAY + 1024 * 1024);
+        // Who asks first is told at once.
+        let mut asking = call(None, chunks(4, 16)).await;
+        let headers = &mut asking.parts.headers;
+        headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("64"));
+        let refused = asking.optional_object(16).await.unwrap_err();
+        assert_eq!((refused.reason(), sent()), (Reason::PayloadTooLarge, 0));
     }
 
     #[tokio::test(start_paused = true)]

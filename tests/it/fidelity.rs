@@ -279,6 +279,7 @@ async fn through_a_run(ledger: Ledger) {
 async fn megabytes(ledger: Ledger) {
     let (target, app) = (Target::start().await, TestApp::start(ledger).await);
     let long = json!([long()]);
+    let text = long.to_string();
     let post = |path: &str, body: &str, children: Value| {
         let payload = json!({ "url": target.url(path), "method": "POST", "body": body });
         json!({ "type": "http-request", "payload": payload, "children": children })
@@ -295,7 +296,7 @@ async fn megabytes(ledger: Ledger) {
     let retried = app.ended(&retry).await;
     assert_eq!(retried["status"], "success", "{}", retried["summary"]);
     for call in target.calls() {
-        assert!(call.body == long.to_string(), "{}", call.path);
+        assert!(call.body == text, "{}", call.path);
     }
     assert_eq!(target.calls_of("/send").len(), 1);
     let state = &retried["executionState"];
@@ -315,6 +316,6 @@ async fn megabytes(ledger: Ledger) {
         let (given, expected) = (&retried["executionState"], &original["executionState"]);
         assert_same(&given[node]["result"], &expected[node]["result"], node);
     }
-    assert!(target.calls_of("/fail")[2].body == long.to_string());
+    assert!(target.calls_of("/fail")[2].body == text);
     app.stop().await;
 }

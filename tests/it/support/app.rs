@@ -55,6 +55,11 @@ impl TestApp {
         &self.base
     }
 
+    /// A client without proxy, for requests of a test's own.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// The token of `org_test`.
     pub(crate) fn token(&self) -> &str {
         &self.token

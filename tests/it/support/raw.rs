@@ -1,11 +1,11 @@
 //! Requests as no well-behaved client sends them, and what every answer must be.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::app::{TestApp, client};
+use super::app::TestApp;
 
 /// No answer may take longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +25,13 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {} {body}", self.method, self.path)
+    }
 }
 
 impl Request {
@@ -61,7 +68,9 @@ impl Request {
     /// Sends it with the headers that it has and no others.
     pub(crate) async fn send(self, app: &TestApp) -> Answer {
         let method = self.method.parse().unwrap();
-        let mut request = client().request(method, format!("{}{}", app.base(), self.path));
+        let mut request = app
+            .http()
+            .request(method, format!("{}{}", app.base(), self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
