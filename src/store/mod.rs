@@ -197,6 +197,10 @@ ledger! {
     /// (`started_at` is set at the first claim). A lease that had expired counts as lost.
     decide fn claim(&self, run: &RunId, owner: &str, ttl: Duration) -> Option<Claim>;
 
+    /// How many leases a run has lost since its last node outcome, one that has expired and that
+    /// nobody took over yet included; none if there is no such run.
+    ask fn lost_leases(&self, run: &RunId) -> i64;
+
     /// Gives the claimed retry's run its state: copies the records in `reuse` from the source
     /// (their `origin_run_id` becomes the run that executed them; attempts are not copied), adds
     /// `records`, and makes the run `running` and the retry `created`.

@@ -35,6 +35,9 @@ pub struct WorkerParts {
     pub config: WorkerConfig,
 }
 
+/// A run that has lost so many leases is suspected of costing its workers.
+const SUSPECT_AFTER: i64 = 2;
+
 /// A pool of slots that executes runs.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -42,17 +45,25 @@ pub struct Worker {
     name: Arc<str>,
     held: Held,
     tasks: TaskTracker,
+    slots: Arc<Semaphore>,
+    /// One for the runs that may be what their workers died of.
+    suspects: Arc<Semaphore>,
+    stopping: CancellationToken,
 }
 
 impl Worker {
     /// A worker under this name, which is unique among all workers.
     #[must_use]
     pub fn new(parts: WorkerParts, name: &str) -> Self {
+        let slots = usize::try_from(parts.config.slots).unwrap_or(1).max(1);
         Self {
             parts,
             name: name.into(),
             held: Held::default(),
             tasks: TaskTracker::new(),
+            slots: Arc::new(Semaphore::new(slots)),
+            suspects: Arc::new(Semaphore::new(1)),
+            stopping: CancellationToken::new(),
         }
     }
 
@@ -81,12 +92,10 @@ impl Worker {
     }
 
     async fn take_deliveries(&self, stop: &CancellationToken) {
-        let count = usize::try_from(self.parts.config.slots).unwrap_or(1).max(1);
-        let slots = Arc::new(Semaphore::new(count));
         loop {
             let slot = tokio::select! {
                 () = stop.cancelled() => return,
-                slot = Arc::clone(&slots).acquire_owned() => slot,
+                slot = Arc::clone(&self.slots).acquire_owned() => slot,
             };
             // The semaphore is never closed.
             let Ok(slot) = slot else { return };
@@ -103,6 +112,7 @@ impl Worker {
 
     async fn drain(&self) {
         self.tasks.close();
+        self.stopping.cancel();
         self.held.for_all(|signals| signals.drain.cancel());
         let time = Duration::from_millis(self.parts.config.drain_ms);
         if tokio::time::timeout(time, self.tasks.wait()).await.is_err() {
@@ -117,7 +127,7 @@ impl Worker {
     async fn fenced(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
         let run_id = delivery.dispatch.run_id.clone();
         let worker = self.clone();
-        let outcome = tokio::spawn(async move { worker.process(delivery).await }).await;
+        let outcome = tokio::spawn(async move { worker.process(delivery, slot).await }).await;
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -125,12 +135,18 @@ impl Worker {
             }
             Err(panic) => tracing::error!(%run_id, error = %panic, "the run's task panicked"),
         }
-        drop(slot);
         self.parts.hints.something_is_due();
     }
 
-    async fn process(&self, delivery: Delivery) -> Result<(), EngineError> {
+    async fn process(
+        &self,
+        delivery: Delivery,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<(), EngineError> {
         let run_id = delivery.dispatch.run_id.clone();
+        let Some(_turn) = self.turn(&run_id, slot).await? else {
+            return Ok(());
+        };
         let claimed = Instant::now();
         let ttl = self.parts.config.lease();
         // A claim that fails leaves the row sent and unclaimed: the rescuer sends it again.
@@ -151,6 +167,35 @@ impl Worker {
         delivery.ack();
         let Some(claim) = claim else { return Ok(()) };
         self.execute(&run_id, &claim, &signals).await
+    }
+
+    /// Waits until the run may be claimed. One that has lost leases may be what its workers died
+    /// of: such runs are claimed one at a time, so that they don't take others along, and hold no
+    /// slot while they wait. None when the worker stops meanwhile.
+    async fn turn(
+        &self,
+        run_id: &RunId,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Option<Turn>, StoreError> {
+        if self.parts.store.lost_leases(run_id).await? < SUSPECT_AFTER {
+            return Ok(Some(Turn {
+                _slot: slot,
+                _alone: None,
+            }));
+        }
+        drop(slot);
+        let turn = async {
+            let alone = Arc::clone(&self.suspects).acquire_owned().await.ok()?;
+            let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+            Some(Turn {
+                _slot: slot,
+                _alone: Some(alone),
+            })
+        };
+        tokio::select! {
+            () = self.stopping.cancelled() => Ok(None),
+            turn = turn => Ok(turn),
+        }
     }
 
     async fn execute(
@@ -259,6 +304,13 @@ impl Worker {
         self.parts.store.refuse(&claim.fence, refusal, now).await?;
         Ok(None)
     }
+}
+
+/// The right to claim and execute one run.
+#[derive(Debug)]
+struct Turn {
+    _slot: OwnedSemaphorePermit,
+    _alone: Option<OwnedSemaphorePermit>,
 }
 
 /// An error with its causes, on one line.

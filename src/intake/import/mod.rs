@@ -77,6 +77,9 @@ fn header(
 ) -> Result<Run, IntakeError> {
     let id = id(members)?;
     let source_run_id = optional_id(members, "sourceRunId")?;
+    if source_run_id.as_ref() == Some(&id) {
+        return Err(invalid("sourceRunId must name another run"));
+    }
     let variables = Value::Object(user_object(members, "variables")?);
     Ok(Run {
         root_run_id: id.clone(),

@@ -61,7 +61,7 @@ pub(super) fn record(
         None => side_effects_by_kind(&record.kind, &Value::Null, None),
     };
     if effects != SideEffects::None && record.effect.is_none() {
-        record.effect = effect(&record, entry);
+        record.effect = effect(&record, entry, effects);
     }
     Ok(record)
 }
@@ -135,7 +135,11 @@ fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
 
 /// What is known of the effect of a node that ran elsewhere. Nothing was sent under a key of ours,
 /// so a known outcome leaves nothing to remember; an unknown one does.
-fn effect(record: &NodeRecord, entry: &Map<String, Value>) -> Option<EffectState> {
+fn effect(
+    record: &NodeRecord,
+    entry: &Map<String, Value>,
+    effects: SideEffects,
+) -> Option<EffectState> {
     let class = entry
         .get("error")
         .and_then(|error| error.get("class"))
@@ -155,8 +159,12 @@ fn effect(record: &NodeRecord, entry: &Map<String, Value>) -> Option<EffectState
         | NodeStatus::Failure
         | NodeStatus::Skipped
         | NodeStatus::Waiting
-        | NodeStatus::Scheduled
-        | NodeStatus::Cancelled => left_open || class == Some("in_doubt"),
+        | NodeStatus::Scheduled => left_open || class == Some("in_doubt"),
+        // It may have been cut off in its call. That matters where a repeat does harm.
+        NodeStatus::Cancelled => {
+            let started = effects == SideEffects::Unsafe && record.started_at.is_some();
+            started || left_open || class == Some("in_doubt")
+        }
     };
     in_doubt.then(|| EffectState::default().settled(LastAttempt::InDoubt))
 }

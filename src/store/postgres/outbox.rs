@@ -110,7 +110,20 @@ const BACKLOG_LEASED: &str = "
       from runs
      where lease_owner is not null and lease_until > statement_timestamp()";
 
+const LOST_LEASES: &str = "
+    select lost_leases + (lease_owner is not null and lease_until <= clock_timestamp())::int::bigint
+      from runs
+     where id = $1";
+
 impl PostgresStore {
+    pub(in crate::store) async fn lost_leases(&self, run: &RunId) -> Result<i64, StoreError> {
+        let lost: Option<i64> = sqlx::query_scalar(LOST_LEASES)
+            .bind(run.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(lost.unwrap_or(0))
+    }
+
     pub(in crate::store) async fn lease_due(
         &self,
         limit: u32,

@@ -61,6 +61,10 @@ impl SqliteStore {
     /// # Errors
     /// The file can't be opened.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        if is_in_memory(config.url.expose()) {
+            let why = "a ledger in memory keeps nothing: name a file";
+            return Err(StoreError::Driver(sqlx::Error::Configuration(why.into())));
+        }
         let options = SqliteConnectOptions::from_str(config.url.expose())?
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
@@ -131,6 +135,10 @@ impl Engine for SqliteStore {
     async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
         Ok(SqliteTransaction(self.writer.begin_with(IMMEDIATE).await?))
     }
+}
+
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
 }
 
 /// Creates the file, and its folder if need be, for its owner only: payloads are in it.

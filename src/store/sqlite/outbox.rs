@@ -80,7 +80,19 @@ const BACKLOG_DUE: &str = "select count(*), min(due_at) from outbox where due_at
 const BACKLOG_LEASED: &str = "
     select count(*) from runs where lease_owner is not null and lease_until > $1";
 
+const LOST_LEASES: &str = "
+    select lost_leases + (lease_owner is not null and lease_until <= $2) from runs where id = $1";
+
 impl SqliteStore {
+    pub(in crate::store) async fn lost_leases(&self, run: &RunId) -> Result<i64, StoreError> {
+        let lost: Option<i64> = sqlx::query_scalar(LOST_LEASES)
+            .bind(run.as_str())
+            .bind(text(now()))
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(lost.unwrap_or(0))
+    }
+
     pub(in crate::store) async fn lease_due(
         &self,
         limit: u32,

@@ -65,18 +65,8 @@ impl From<&NodeRecord> for RecordView {
         put("status", Some(record.status.as_str().into()));
         put("startedAt", record.started_at.as_deref().map(Value::from));
         put("finishedAt", record.finished_at.as_deref().map(Value::from));
-        if !record.attempts.is_empty() {
-            put("attempts", serde_json::to_value(&record.attempts).ok());
-        }
-        put(
-            "effect",
-            record
-                .effect
-                .as_ref()
-                .and_then(|e| serde_json::to_value(e).ok()),
-        );
-        let origin = record.origin_run_id.as_ref();
-        put("originRunId", origin.map(|run| run.as_str().into()));
+        // No attempts, effect or origin: they change when the record is reused, and what an
+        // expression reads must not, or the same call would look like another one.
         Self {
             small,
             input: Lazy::new(record.input.as_ref()),
