@@ -221,7 +221,7 @@ impl Parts {
         let worker = Worker::new(
             WorkerParts {
                 store: self.store.clone(),
-                broker: self.broker,
+                broker: self.broker.clone(),
                 hints: self.hints,
                 engine: self.engine,
                 clock: self.clock,
@@ -233,7 +233,7 @@ impl Parts {
         Running::serve(
             listener,
             router(api),
-            self.store,
+            (self.store, self.broker),
             readiness,
             (stop, tasks, drain),
             lock,

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::Readiness,
+    broker::Broker,
     store::{ServingLock, Store},
 };
 
@@ -21,6 +22,7 @@ use crate::{
 pub struct Running {
     address: SocketAddr,
     store: Store,
+    broker: Broker,
     readiness: Readiness,
     stop: CancellationToken,
     close: CancellationToken,
@@ -35,7 +37,7 @@ impl Running {
     pub(super) fn serve(
         listener: TcpListener,
         router: Router,
-        store: Store,
+        (store, broker): (Store, Broker),
         readiness: Readiness,
         (stop, tasks, drain): (CancellationToken, TaskTracker, Duration),
         lock: Option<ServingLock>,
@@ -59,6 +61,7 @@ impl Running {
         Ok(Self {
             address,
             store,
+            broker,
             readiness,
             stop,
             close,
@@ -111,10 +114,25 @@ impl Running {
         if timeout(most, self.tasks.wait()).await.is_err() {
             tracing::warn!("some roles did not stop in time");
         }
+        self.give_back().await;
         self.close.cancel();
         let abort = self.server.abort_handle();
         if timeout(Duration::from_secs(1), self.server).await.is_err() {
             abort.abort();
+        }
+    }
+
+    /// Makes due what is still in the queue of this process, or another one would take it for sent.
+    async fn give_back(&self) {
+        for dispatch in self.broker.drain() {
+            let given_back = self.store.unmark_sent(&dispatch.run_id);
+            if !matches!(
+                timeout(Duration::from_secs(1), given_back).await,
+                Ok(Ok(()))
+            ) {
+                // The rescuer of another process sends it again.
+                return;
+            }
         }
     }
 }

@@ -85,6 +85,13 @@ impl InProcess {
         true
     }
 
+    /// Takes everything out.
+    #[must_use]
+    pub fn drain(&self) -> Vec<Dispatch> {
+        let mut lanes = self.lanes();
+        std::iter::from_fn(|| lanes.pop()).collect()
+    }
+
     /// The next message, interactive ones first.
     pub async fn next(&self) -> Dispatch {
         loop {
@@ -122,6 +129,9 @@ mod tests {
         for expected in ["interactive", "automatic", "bulk"] {
             assert_eq!(queue.next().await.run_id.as_str(), expected);
         }
+        assert_eq!(queue.vacancy(), 3);
+        assert!(queue.publish(Lane::Bulk, about("left-over")));
+        assert_eq!(queue.drain(), [about("left-over")]);
         assert_eq!(queue.vacancy(), 3);
     }
 

@@ -52,6 +52,14 @@ impl Broker {
         }
     }
 
+    /// What nobody took and would go with this process.
+    #[must_use]
+    pub fn drain(&self) -> Vec<Dispatch> {
+        match self {
+            Self::InProcess(queue) => queue.drain(),
+        }
+    }
+
     /// The next message, interactive ones first.
     pub async fn next(&self) -> Delivery {
         match self {

@@ -11,6 +11,9 @@ on_both_engines![
     the_gateway_gets_types_that_are_nobodys,
     a_type_without_handler_fails_its_node,
     a_stop_finishes_the_call_at_hand_and_another_process_goes_on,
+    a_whole_record_reads_the_same_when_it_is_reused,
+    a_call_in_doubt_that_is_unsafe_needs_somebodys_word,
+    a_run_that_cost_five_workers_is_refused_or_ended,
 ];
 
 fn chain(target: &Target) -> Value {
@@ -159,5 +162,93 @@ async fn a_stop_finishes_the_call_at_hand_and_another_process_goes_on(ledger: Le
         (target.calls_of("/one").len(), target.calls_of("/two").len()),
         (1, 1)
     );
+    app.stop().await;
+}
+
+async fn a_whole_record_reads_the_same_when_it_is_reused(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let mut definition = chain(&target);
+    definition["nodes"]["two"]["payload"]["body"] =
+        json!({ "root": "{{root}}", "one": "{{one}}", "text": "got {{$nodes.one}}" });
+    target.answer_with("/two", [503]);
+    let source = app.start_run(&definition, &json!({ "x": 1 })).await;
+    app.ended(&source).await;
+    assert_eq!(
+        app.ended(&app.retry(&source).await).await["status"],
+        "success"
+    );
+    let calls = target.calls_of("/two");
+    assert_eq!(calls.len(), 2);
+    assert_eq!(calls[0], calls[1], "the same key and the same input");
+    app.stop().await;
+}
+
+async fn a_call_in_doubt_that_is_unsafe_needs_somebodys_word(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let mut definition = chain(&target);
+    definition["nodes"]["one"]["sideEffects"] = json!("unsafe");
+    let run = json!({
+        "id": "run_killed", "status": "cancelled", "workflowDefinition": definition,
+        "triggerNodeId": "root",
+        "executionState": {
+            "root": { "type": "manual", "status": "success", "result": { "x": 1 } },
+            "one": { "type": "http-request", "status": "running" }
+        }
+    });
+    app.post("/v1/runs/import", &run).await;
+    let (status, answer) = app.call("POST", "/v1/runs/run_killed/retry", None).await;
+    assert_eq!(
+        (status, &answer["error"]["reason"]),
+        (409, &json!("confirmation_required"))
+    );
+    assert_eq!(answer["error"]["paths"], json!(["one"]));
+    assert_eq!(target.calls(), []);
+    app.stop().await;
+}
+
+/// Every claim of the test is lost at once, as if its worker had died.
+async fn a_run_that_cost_five_workers_is_refused_or_ended(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    target.answer_with("/one", [503]);
+    let source = app.start_run(&chain(&target), &json!({ "x": 1 })).await;
+    app.ended(&source).await;
+    let ledger = app.stop().await;
+
+    let app = TestApp::start_with(ledger, |config| config.worker.slots = 1).await;
+    // The only slot is taken, so nobody claims the retry but the test.
+    let gate = target.hold("/busy");
+    let mut busy = chain(&target);
+    busy["nodes"]["one"]["payload"]["url"] = json!(target.url("/busy"));
+    let busy = app.start_run(&busy, &json!({ "x": 1 })).await;
+    target.until_called("/busy", 1).await;
+    let retry = app.retry(&source).await;
+    let id = retry.parse().unwrap();
+    for _ in 0..6 {
+        let ttl = std::time::Duration::ZERO;
+        assert!(
+            app.ledger
+                .store
+                .claim(&id, "lost", ttl)
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    app.ledger.store.rescue().await.unwrap();
+    gate.notify_one();
+    assert_eq!(app.ended(&busy).await["status"], "success");
+    let run = app.ended(&retry).await;
+    assert_eq!(run["status"], "failure");
+    assert!(
+        run["summary"]
+            .as_str()
+            .unwrap()
+            .contains("workers were lost")
+    );
+    let retries = app.get(&format!("/v1/retries?sourceRunId={source}")).await;
+    assert_eq!(retries["items"][0]["state"], "refused");
+    // It does not count: the source can be retried again.
+    let again = app.retry(&source).await;
+    assert_eq!(app.ended(&again).await["status"], "success");
     app.stop().await;
 }

@@ -13,6 +13,8 @@ on_both_engines![
     a_delay_frees_the_worker_and_ends_on_time,
     a_tolerated_failure_is_reused_and_readable,
     variables_go_over_with_the_nodes_that_set_them,
+    an_import_reads_its_own_variables_and_nobody_elses,
+    a_run_without_a_fired_trigger_has_nothing_to_resume,
 ];
 
 fn post(target: &Target, path: &str, body: &Value, children: &[&str]) -> Value {
@@ -306,5 +308,60 @@ async fn variables_go_over_with_the_nodes_that_set_them(ledger: Ledger) {
         target.calls_of("/last")[0].body,
         format!(r#"{{"n":"{}!"}}"#, long_number())
     );
+    app.stop().await;
+}
+
+async fn an_import_reads_its_own_variables_and_nobody_elses(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let definition = json!({
+        "variableDefs": [{ "name": "n", "type": "text", "default": "none", "lifetime": "reset" }],
+        "nodes": {
+            "root": { "type": "manual", "payload": {}, "children": ["set"] },
+            "set": { "type": "set-variable", "payload": { "name": "n", "value": "theirs" }, "children": ["tell"] },
+            "tell": post(&target, "/tell", &json!({ "n": "{{$vars.n}}" }), &[])
+        }
+    });
+    let theirs = app.start_run(&definition, &json!({})).await;
+    app.ended(&theirs).await;
+    let run = json!({
+        "id": "run_mine", "status": "failure", "workflowDefinition": definition,
+        "triggerNodeId": "root",
+        "executionState": {
+            "root": { "type": "manual", "status": "success", "result": {} },
+            "set": {
+                "type": "set-variable", "status": "success", "originRunId": theirs,
+                "result": { "name": "n", "oldValue": "none", "newValue": "mine" }
+            },
+            "tell": { "type": "http-request", "status": "failure", "error": "503" }
+        }
+    });
+    app.post("/v1/runs/import", &run).await;
+    let retried = app.ended(&app.retry("run_mine").await).await;
+    assert_eq!(retried["status"], "success", "{retried}");
+    assert_eq!(target.calls_of("/tell")[1].body, r#"{"n":"mine"}"#);
+    app.stop().await;
+}
+
+async fn a_run_without_a_fired_trigger_has_nothing_to_resume(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    for status in ["pending", "running", "skipped", "failure", "cancelled"] {
+        let id = format!("run_{status}");
+        let run = json!({
+            "id": id, "status": "failure", "workflowDefinition": order(&target),
+            "triggerNodeId": "root",
+            "executionState": {
+                "root": { "type": "manual", "status": status, "result": {} },
+                "check": { "type": "if", "status": "failure" }
+            }
+        });
+        app.post("/v1/runs/import", &run).await;
+        let (code, answer) = app
+            .call("POST", &format!("/v1/runs/{id}/retry"), None)
+            .await;
+        assert_eq!(
+            (code, &answer["error"]["reason"]),
+            (409, &json!("missing_state"))
+        );
+    }
     app.stop().await;
 }
