@@ -118,10 +118,6 @@ id_type!(
     NodeId, "a node id"
 );
 id_type!(
-    /// A workflow.
-    WorkflowId, "a workflow id"
-);
-id_type!(
     /// An organisation: the boundary that no read and no write crosses.
     OrganizationId, "an organization id"
 );

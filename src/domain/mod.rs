@@ -16,9 +16,7 @@ mod run;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, format_timestamp};
 pub use delay::{Jitter, RetryDelay};
 pub use effect::{EffectState, LastAttempt, SideEffects};
-pub use id::{
-    DefinitionHash, InvalidId, NodeId, OrganizationId, RetryId, RunId, TokenId, WorkflowId,
-};
+pub use id::{DefinitionHash, InvalidId, NodeId, OrganizationId, RetryId, RunId, TokenId};
 pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value};
 pub use node::{Attempt, ErrorClass, NodeError, NodeRecord, NodeStatus};
 pub use path::{InvalidPath, NodePath, PathSegment};

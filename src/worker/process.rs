@@ -38,6 +38,13 @@ pub struct WorkerParts {
 /// A run that has lost so many leases is suspected of costing its workers.
 const SUSPECT_AFTER: i64 = 2;
 
+/// How long a suspected run waits before it is tried again: a quarter of a second, doubling with
+/// every lease lost, at most two seconds.
+fn pause_after(lost: i64) -> Duration {
+    let doublings = u32::try_from(lost - SUSPECT_AFTER).unwrap_or(0).min(3);
+    Duration::from_millis(250) * 2_u32.pow(doublings)
+}
+
 /// A pool of slots that executes runs.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -170,14 +177,16 @@ impl Worker {
     }
 
     /// Waits until the run may be claimed. One that has lost leases may be what its workers died
-    /// of: such runs are claimed one at a time, so that they don't take others along, and hold no
+    /// of: such runs are claimed one at a time, so that they don't take others along, after a pause,
+    /// so that a process that is killed again and again is not taken for their doing, and hold no
     /// slot while they wait. None when the worker stops meanwhile.
     async fn turn(
         &self,
         run_id: &RunId,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<Turn>, StoreError> {
-        if self.parts.store.lost_leases(run_id).await? < SUSPECT_AFTER {
+        let lost = self.parts.store.lost_leases(run_id).await?;
+        if lost < SUSPECT_AFTER {
             return Ok(Some(Turn {
                 _slot: slot,
                 _alone: None,
@@ -185,6 +194,7 @@ impl Worker {
         }
         drop(slot);
         let turn = async {
+            tokio::time::sleep(pause_after(lost)).await;
             let alone = Arc::clone(&self.suspects).acquire_owned().await.ok()?;
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
             Some(Turn {
@@ -325,5 +335,16 @@ impl std::fmt::Display for Causes<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_of_a_suspected_run_grows_to_two_seconds() {
+        let pauses: Vec<_> = (2..8).map(|lost| pause_after(lost).as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1_000, 2_000, 2_000, 2_000]);
     }
 }

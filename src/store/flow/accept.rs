@@ -86,7 +86,7 @@ pub(in crate::store) async fn accept_retry<E: Engine>(
     let organization = &new.retry.organization_id;
     let id = &new.retry.source_run_id;
     let Some(source) = source_with_locked_root(&mut tx, organization, id).await? else {
-        return Ok(Err(Refusal::missing_state(id, "state here")));
+        return Ok(Err(Refusal::missing_state(id, "record in this ledger")));
     };
     if let Some(refusal) = refusal(&mut tx, &source, new.chain_limit).await? {
         return Ok(Err(refusal));
