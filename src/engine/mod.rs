@@ -15,10 +15,12 @@ pub mod nodes;
 mod prepare;
 mod recorder;
 mod settle;
+mod signals;
 mod state;
 mod summary;
 
-pub use drive::{Engine, EngineError, LeaseClock, MOST_LOST_LEASES, Signals, Stopped};
+pub use drive::{Engine, EngineError, MOST_LOST_LEASES, Stopped};
 pub use handler::{
     HandlerFuture, Handlers, NodeCall, NodeHandler, NodeOutput, RunContext, VariableSet,
 };
+pub use signals::{LeaseClock, Signals};

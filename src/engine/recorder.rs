@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Number;
 
-use super::drive::{EngineError, Signals};
+use super::{drive::EngineError, signals::Signals};
 use crate::{
     domain::{Jitter, JsonText, NodePath, NodeRecord, RetryDelay, VariableWrite},
     store::{Checkpoint, Fence, Finish, Finished, Parking, Store, StoreError, Written},
