@@ -69,12 +69,16 @@ pub struct ServerConfig {
     /// Where to listen (`REDRIVE_SERVER__LISTEN`; `PORT` replaces the port). Default
     /// `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// Where a process without the role `api` answers `/livez`, `/readyz` and `/metrics`
+    /// (`REDRIVE_SERVER__HEALTH_LISTEN`). Default `127.0.0.1:0`: any free port, named at the start.
+    pub health_listen: SocketAddr,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            health_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
     }
 }
@@ -105,11 +109,28 @@ impl Default for DatabaseConfig {
 }
 
 /// `[broker]`: the distribution of work.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokerConfig {
     /// An `amqp:` URL (`AMQP_URL` or `REDRIVE_BROKER__URL`); none for the queue inside the process.
     pub url: Option<Secret>,
+    /// What the names of exchanges and queues begin with (`REDRIVE_BROKER__PREFIX`), so that several
+    /// installations can share a virtual host. Default `redrive`; at most 200 bytes.
+    pub prefix: String,
+    /// Whether retries may be published instead of requested
+    /// (`REDRIVE_BROKER__ACCEPT_EXTERNAL_INTENTS`): whoever may write to the exchange may then retry
+    /// runs of any organisation. Default false.
+    pub accept_external_intents: bool,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            prefix: "redrive".to_owned(),
+            accept_external_intents: false,
+        }
+    }
 }
 
 /// `[worker]`: the workers.

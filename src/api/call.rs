@@ -64,7 +64,7 @@ impl Call {
             let token = auth::authenticate(&api.store, headers, scope).await?;
             Ok(Caller {
                 organization_id: token.organization_id,
-                actor: token.name.unwrap_or_else(|| token.id.to_string()),
+                actor: Some(token.name.unwrap_or_else(|| token.id.to_string())),
                 traceparent: traceparent(headers),
             })
         }

@@ -186,7 +186,9 @@ impl From<Refusal> for ApiError {
             | RefusalReason::RunNotRetryable
             | RefusalReason::RetryInProgress
             | RefusalReason::MissingState
-            | RefusalReason::WorkersLost => error,
+            | RefusalReason::WorkersLost
+            | RefusalReason::RunNotFound
+            | RefusalReason::RunExists => error,
             RefusalReason::ConfirmationRequired => error.with_paths(&refusal.paths),
         }
     }

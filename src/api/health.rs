@@ -18,7 +18,10 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::{Api, call::Call, error::ApiError};
-use crate::store::{Store, StoreError};
+use crate::{
+    broker::{Broker, Link},
+    store::{Store, StoreError},
+};
 
 /// How long a check may take before it counts as failed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,11 +49,61 @@ impl Readiness {
     }
 }
 
+/// The broker, and what this process does with it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// The broker.
+    pub broker: Broker,
+    /// Whether this process publishes to it.
+    pub publishes: bool,
+    /// Whether this process consumes from it.
+    pub consumes: bool,
+    /// Whether this process serves the API, which accepts retries with or without a broker.
+    pub serves_api: bool,
+}
+
+impl Links {
+    /// What is wrong with a connection that this process needs; none when it needs none.
+    fn check(&self) -> Option<Check> {
+        let Broker::RabbitMq(rabbit) = &self.broker else {
+            return None;
+        };
+        let status = rabbit.status();
+        let needed = [
+            ("publishing", self.publishes, status.publish),
+            ("consuming", self.consumes, status.consume),
+        ];
+        let used: Vec<_> = needed.into_iter().filter(|(_, used, _)| *used).collect();
+        let problem = used
+            .iter()
+            .find_map(|(what, _, link)| trouble(link).map(|why| format!("{what}: {why}")));
+        (!used.is_empty()).then(|| Check {
+            degrades: self.serves_api,
+            ..Check::new("broker", problem)
+        })
+    }
+}
+
+fn trouble(link: &Link) -> Option<String> {
+    match link {
+        Link::Up => None,
+        Link::Unused => Some("not connected yet".to_owned()),
+        Link::Blocked => {
+            Some("RabbitMQ takes nothing now: it is short of memory or disk".to_owned())
+        }
+        Link::Paused => Some("stopped while the database is away".to_owned()),
+        Link::Down(why) => Some(why.clone()),
+    }
+}
+
 /// One thing that has to be right.
 #[derive(Debug, Serialize)]
 struct Check {
     name: &'static str,
     ok: bool,
+    /// Whether the process does its work without it, if not as well.
+    #[serde(skip)]
+    degrades: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
@@ -60,6 +113,7 @@ impl Check {
         Self {
             name,
             ok: problem.is_none(),
+            degrades: false,
             message: problem,
         }
     }
@@ -71,6 +125,8 @@ struct Health<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<&'a [Check]>,
 }
 
@@ -79,12 +135,14 @@ pub(super) async fn livez() -> Response {
     let health = Health {
         status: "ok",
         missing: None,
+        degraded: None,
         checks: None,
     };
     json(StatusCode::OK, &health)
 }
 
-/// `GET /readyz`: 503 names what is missing; `?verbose` lists every check.
+/// `GET /readyz`: 503 names what is missing; 200 may name what it does without; `?verbose` lists every
+/// check.
 pub(super) async fn readyz(State(api): State<Api>, call: Call) -> Result<Response, ApiError> {
     let draining = api.readiness.is_draining();
     let mut checks = vec![Check::new(
@@ -92,6 +150,7 @@ pub(super) async fn readyz(State(api): State<Api>, call: Call) -> Result<Respons
         draining.then(|| "the process is about to stop".into()),
     )];
     checks.extend(database(&api.store).await);
+    checks.extend(api.links.check());
     // `?verbose` has no value, as with the probes of Kubernetes.
     let verbose = call.has_parameter("verbose");
     Ok(report(&checks, verbose))
@@ -129,22 +188,25 @@ fn problem<T>(
 }
 
 fn report(checks: &[Check], verbose: bool) -> Response {
-    let failed: Vec<_> = checks.iter().filter(|c| !c.ok).map(|c| c.name).collect();
-    let checks = (verbose || !failed.is_empty()).then_some(checks);
-    if failed.is_empty() {
-        let health = Health {
-            status: "ready",
-            missing: None,
-            checks,
-        };
-        return json(StatusCode::OK, &health);
-    }
-    let health = Health {
-        status: "not ready",
-        missing: Some(failed),
-        checks,
+    let named = |degrades: bool| {
+        let failed = checks.iter().filter(|c| !c.ok && c.degrades == degrades);
+        let names: Vec<_> = failed.map(|c| c.name).collect();
+        (!names.is_empty()).then_some(names)
     };
-    json(StatusCode::SERVICE_UNAVAILABLE, &health)
+    let (missing, degraded) = (named(false), named(true));
+    let (status, word) = if missing.is_none() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
+    let shows_checks = verbose || missing.is_some() || degraded.is_some();
+    let health = Health {
+        status: word,
+        missing,
+        degraded,
+        checks: shows_checks.then_some(checks),
+    };
+    json(status, &health)
 }
 
 fn json(status: StatusCode, health: &Health<'_>) -> Response {

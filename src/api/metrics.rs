@@ -159,6 +159,8 @@ mod tests {
             due: 3,
             oldest_seconds: 1.5,
             leased: 2,
+            workers: 1,
+            slots: 32,
         }));
         let text = Metrics::install().render();
         for line in [

@@ -21,7 +21,7 @@ mod retries;
 mod runs;
 mod view;
 
-pub use health::Readiness;
+pub use health::{Links, Readiness};
 pub use metrics::Metrics;
 pub use reason::Reason;
 
@@ -47,6 +47,8 @@ pub struct Api {
     pub limits: LimitsConfig,
     /// Whether this process wants requests.
     pub readiness: Readiness,
+    /// The broker, and what this process does with it.
+    pub links: Links,
     /// What `/metrics` shows.
     pub metrics: Metrics,
 }
@@ -56,8 +58,21 @@ pub fn router(api: Api) -> Router {
     edge::around(routes(), api.clock.clone()).with_state(api)
 }
 
-fn routes() -> Router<Api> {
+/// What a process without the API answers: whether it lives and works, and what it measures.
+pub fn health_router(api: Api) -> Router {
+    edge::around(health_routes(), api.clock.clone()).with_state(api)
+}
+
+fn health_routes() -> Router<Api> {
     Router::new()
+        .route("/livez", get(health::livez))
+        .route("/healthz", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::scrape))
+}
+
+fn routes() -> Router<Api> {
+    health_routes()
         .route("/v1/runs", get(runs::list).post(runs::start))
         .route("/v1/runs/import", post(runs::import))
         .route("/v1/runs/{id}", get(runs::get))
@@ -65,10 +80,6 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/retries", get(retries::list))
         .route("/v1/retries/{id}", get(retries::get))
-        .route("/livez", get(health::livez))
-        .route("/healthz", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::scrape))
 }
 
 #[cfg(test)]

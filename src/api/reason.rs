@@ -113,8 +113,10 @@ impl From<RefusalReason> for Reason {
             RefusalReason::AlreadyRetried => Self::AlreadyRetried,
             RefusalReason::MissingState => Self::MissingState,
             RefusalReason::ConfirmationRequired => Self::ConfirmationRequired,
-            // Found after acceptance only; no request is refused with it.
-            RefusalReason::WorkersLost => Self::Internal,
+            // Found after acceptance or for published intents only: no request is refused so.
+            RefusalReason::WorkersLost | RefusalReason::RunNotFound | RefusalReason::RunExists => {
+                Self::Internal
+            }
         }
     }
 }

@@ -45,9 +45,11 @@
 //! # }
 //! ```
 
+mod roles;
 mod running;
 mod telemetry;
 
+pub use roles::{Role, Roles};
 pub use running::{Running, StopSignals};
 pub use telemetry::init_logging;
 
@@ -59,19 +61,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    api::{Api, Metrics, Readiness, router},
-    broker::{Broker, Hints, InProcess},
+    api::{Api, Links, Metrics, Readiness, health_router, router},
+    broker::{Broker, Hints, InProcess, RabbitMq},
     config::Config,
     domain::{Clock, SystemClock},
     engine::{Engine, Handlers, NodeHandler, nodes},
     intake::Intake,
-    outbox::{Relay, Rescuer},
+    outbox::{DeadLetterKeeper, Relay, Rescuer, WINDOW_PER_SLOT},
     store::{ServingLock, Store},
     worker::{Worker, WorkerParts},
 };
-
-/// Messages that wait in the process, for each slot.
-const WINDOW_PER_SLOT: usize = 4;
 
 /// How often measured times are folded into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -80,6 +79,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct App {
     config: Config,
+    roles: Roles,
     handlers: Vec<(String, Own)>,
 }
 
@@ -97,8 +97,16 @@ impl App {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            roles: Roles::default(),
             handlers: Vec::new(),
         }
+    }
+
+    /// What this process does, instead of everything.
+    #[must_use]
+    pub fn roles(mut self, roles: Roles) -> Self {
+        self.roles = roles;
+        self
     }
 
     /// Adds a node kind, or replaces a built-in one.
@@ -108,26 +116,29 @@ impl App {
         self
     }
 
-    /// Connects, brings an embedded or empty database up to date, and starts every role. The HTTP server
-    /// listens when this returns.
+    /// Connects to the database, brings an embedded or empty one up to date, and starts the roles.
+    /// The HTTP server listens when this returns; without the role `api` it answers health and
+    /// metrics only. `RabbitMQ` may come later.
     ///
     /// # Errors
     /// What is missing or in use, in a sentence.
     pub async fn start(self) -> anyhow::Result<Running> {
-        if self.config.broker.url.is_some() {
-            bail!("RabbitMQ is not supported by this version: unset AMQP_URL and broker.url");
-        }
+        self.roles.check(&self.config)?;
         let store = Store::connect(&self.config.database)
             .await
             .context("the database can't be reached")?;
         let lock = prepare(&store).await?;
-        let listen = self.config.server.listen;
+        let listen = if self.roles.api {
+            self.config.server.listen
+        } else {
+            self.config.server.health_listen
+        };
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("{listen} can't be listened on"))?;
         let handlers = self.all_handlers()?;
-        let parts = Parts::new(&self.config, store, handlers);
-        parts.start(self.config, listener, lock)
+        let parts = Parts::new(&self.config, store, handlers)?;
+        parts.start(self.config, self.roles, listener, lock)
     }
 
     fn all_handlers(&self) -> anyhow::Result<Handlers> {
@@ -165,13 +176,14 @@ struct Parts {
     broker: Broker,
     hints: Hints,
     clock: Arc<dyn Clock>,
+    intake: Intake,
     engine: Engine,
 }
 
 impl Parts {
-    fn new(config: &Config, store: Store, handlers: Handlers) -> Self {
+    fn new(config: &Config, store: Store, handlers: Handlers) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let slots = usize::try_from(config.worker.slots).unwrap_or(1).max(1);
+        let hints = Hints::default();
         let engine = Engine::new(
             store.clone(),
             handlers,
@@ -180,65 +192,111 @@ impl Parts {
             config.cu.clone(),
             Duration::from_millis(config.worker.cancel_grace_ms),
         );
-        Self {
-            broker: Broker::InProcess(InProcess::new(slots * WINDOW_PER_SLOT)),
-            hints: Hints::default(),
+        let intake = Intake::new(
+            store.clone(),
+            Arc::clone(&clock),
+            config.limits.clone(),
+            hints.clone(),
+        );
+        Ok(Self {
+            broker: broker(config)?,
+            intake: intake.accepting_intents(config.broker.accept_external_intents),
+            hints,
             store,
             clock,
             engine,
-        }
+        })
     }
 
     fn start(
         self,
         config: Config,
+        roles: Roles,
         listener: TcpListener,
         lock: Option<ServingLock>,
     ) -> anyhow::Result<Running> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let readiness = Readiness::new();
         let metrics = Metrics::install();
-        let intake = Intake::new(
-            self.store.clone(),
-            Arc::clone(&self.clock),
-            config.limits.clone(),
-            self.hints.clone(),
-        );
         let api = Api {
             store: self.store.clone(),
-            intake,
+            intake: self.intake.clone(),
             clock: Arc::clone(&self.clock),
             limits: config.limits.clone(),
-            readiness: readiness.clone(),
+            readiness: Readiness::new(),
+            links: Links {
+                broker: self.broker.clone(),
+                publishes: roles.relay,
+                consumes: roles.worker,
+                serves_api: roles.api,
+            },
             metrics: metrics.clone(),
         };
         tasks.spawn(keep_up(metrics, stop.child_token()));
-        let relay = Relay::new(self.store.clone(), self.broker.clone(), self.hints.clone());
-        tasks.spawn(relay.run(stop.child_token()));
-        let rescuer = Rescuer::new(self.store.clone(), self.hints.clone());
-        tasks.spawn(rescuer.run(stop.child_token()));
+        if roles.relay {
+            self.start_relay(&tasks, &stop);
+        }
+        if roles.relay || roles.scheduler {
+            let rescuer = Rescuer::new(self.store.clone(), self.hints.clone());
+            tasks.spawn(rescuer.run(stop.child_token()));
+        }
+        let readiness = api.readiness.clone();
         let drain = Duration::from_millis(config.worker.drain_ms);
-        let worker = Worker::new(
-            WorkerParts {
-                store: self.store.clone(),
-                broker: self.broker.clone(),
-                hints: self.hints,
-                engine: self.engine,
-                clock: self.clock,
-                config: config.worker,
-            },
-            &format!("worker_{}", Uuid::new_v4().simple()),
-        );
-        tasks.spawn(worker.run(stop.child_token()));
+        let router = if roles.api {
+            router(api)
+        } else {
+            health_router(api)
+        };
+        let (store, broker) = (self.store.clone(), self.broker.clone());
+        if roles.worker {
+            tasks.spawn(self.worker(config).run(stop.child_token()));
+        }
         Running::serve(
             listener,
-            router(api),
-            (self.store, self.broker),
+            router,
+            (store, broker),
             readiness,
             (stop, tasks, drain),
             lock,
         )
     }
+
+    fn start_relay(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        let relay = Relay::new(self.store.clone(), self.broker.clone(), self.hints.clone());
+        tasks.spawn(relay.run(stop.child_token()));
+        let Broker::RabbitMq(rabbit) = self.broker.clone() else {
+            return;
+        };
+        let keeper = DeadLetterKeeper::new(
+            self.store.clone(),
+            self.intake.clone(),
+            Arc::clone(&self.clock),
+        );
+        let stop = stop.child_token();
+        tasks.spawn(async move { rabbit.drain_dead_letters(&keeper, stop).await });
+    }
+
+    fn worker(self, config: Config) -> Worker {
+        let parts = WorkerParts {
+            store: self.store,
+            broker: self.broker,
+            hints: self.hints,
+            intake: self.intake,
+            engine: self.engine,
+            clock: self.clock,
+            config: config.worker,
+        };
+        Worker::new(parts, &format!("worker_{}", Uuid::new_v4().simple()))
+    }
+}
+
+/// `RabbitMQ` where it is configured, else a queue of this process's own.
+fn broker(config: &Config) -> anyhow::Result<Broker> {
+    if config.broker.url.is_some() {
+        return Ok(Broker::RabbitMq(RabbitMq::new(&config.broker)?));
+    }
+    let capacity = config.worker.slots.saturating_mul(WINDOW_PER_SLOT);
+    let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
+    Ok(Broker::InProcess(InProcess::new(capacity)))
 }
 
 /// Folds measured times into their histograms, scraped or not.

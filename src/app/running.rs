@@ -115,6 +115,9 @@ impl Running {
             tracing::warn!("some roles did not stop in time");
         }
         self.give_back().await;
+        if let Broker::RabbitMq(rabbit) = &self.broker {
+            rabbit.close().await;
+        }
         self.close.cancel();
         let abort = self.server.abort_handle();
         if timeout(Duration::from_secs(1), self.server).await.is_err() {

@@ -110,6 +110,14 @@ impl Config {
         if let Some((key, _)) = positive.iter().find(|(_, is_zero)| *is_zero) {
             return Err(invalid(key, &origin(figment, key), "must be at least 1"));
         }
+        if !(1..=200).contains(&self.broker.prefix.len()) {
+            let key = "broker.prefix";
+            return Err(invalid(
+                key,
+                &origin(figment, key),
+                "must be 1 to 200 bytes",
+            ));
+        }
         for (kind, cost) in &self.cu {
             if !cost.is_finite() || *cost < 0.0 {
                 let key = format!("cu.{kind}");
@@ -173,7 +181,10 @@ impl Layer {
         let (section, key) = split(name)?;
         let is_text = matches!(
             (section.as_str(), key.as_str()),
-            ("database" | "broker", "url") | ("connectors", _) | ("log", "filter")
+            ("database" | "broker", "url")
+                | ("broker", "prefix")
+                | ("connectors", _)
+                | ("log", "filter")
         );
         let value = if is_text {
             text.as_str().into()

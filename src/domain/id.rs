@@ -110,6 +110,10 @@ id_type!(
     RetryId, "a retry id"
 );
 id_type!(
+    /// A message that could not be used.
+    DeadLetterId, "a dead letter's id"
+);
+id_type!(
     /// An API token; the secret is no part of it.
     TokenId, "a token id"
 );
@@ -129,6 +133,7 @@ id_type!(
 generated!(RunId, "run_");
 generated!(RetryId, "rty_");
 generated!(TokenId, "tok_");
+generated!(DeadLetterId, "dl_");
 
 fn sortable(prefix: &str, now: Timestamp) -> String {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);

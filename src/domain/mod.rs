@@ -8,17 +8,23 @@ mod delay;
 mod effect;
 mod id;
 mod json;
+mod lane;
 mod node;
 mod path;
+mod refusal;
 mod retry;
 mod run;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, format_timestamp};
 pub use delay::{Jitter, RetryDelay};
 pub use effect::{EffectState, LastAttempt, SideEffects};
-pub use id::{DefinitionHash, InvalidId, NodeId, OrganizationId, RetryId, RunId, TokenId};
+pub use id::{
+    DeadLetterId, DefinitionHash, InvalidId, NodeId, OrganizationId, RetryId, RunId, TokenId,
+};
 pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value};
+pub use lane::{Lane, PerLane};
 pub use node::{Attempt, ErrorClass, NodeError, NodeRecord, NodeStatus};
 pub use path::{InvalidPath, NodePath, PathSegment};
-pub use retry::{IllegalTransition, Lane, Refusal, RefusalReason, Retry, RetryEvent, RetryState};
+pub use refusal::{Refusal, RefusalReason};
+pub use retry::{IllegalTransition, Retry, RetryEvent, RetryState};
 pub use run::{Run, RunStatus, Simulation, VariableWrite, WaitingFor};

@@ -3,10 +3,12 @@
 
 mod body;
 mod import;
+mod intent;
 mod planned;
 mod retry;
 mod start;
 
+pub use intent::{IntentOutcome, Unusable};
 pub use planned::Planned;
 
 use std::{panic::resume_unwind, sync::Arc};
@@ -27,8 +29,8 @@ use crate::{
 pub struct Caller {
     /// The organisation that the token speaks for.
     pub organization_id: OrganizationId,
-    /// The token's name or id: recorded as `triggeredBy`.
-    pub actor: String,
+    /// The token's name or id, or whom an intent names: recorded as `triggeredBy`.
+    pub actor: Option<String>,
     /// The W3C trace context of the request.
     pub traceparent: Option<String>,
 }
@@ -40,6 +42,7 @@ pub struct Intake {
     clock: Arc<dyn Clock>,
     limits: LimitsConfig,
     hints: Hints,
+    accept_intents: bool,
 }
 
 /// Why a request is turned down.
@@ -103,7 +106,15 @@ impl Intake {
             clock,
             limits,
             hints,
+            accept_intents: false,
         }
+    }
+
+    /// The same intake, accepting retries that are published instead of requested, or not.
+    #[must_use]
+    pub fn accepting_intents(mut self, accept: bool) -> Self {
+        self.accept_intents = accept;
+        self
     }
 
     /// Accepts a retry of `run` with the request body `body` (`None` for an empty one).

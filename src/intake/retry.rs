@@ -36,10 +36,10 @@ const LATER: [&str; 14] = [
 const MOST_REASON: usize = 1_000;
 
 /// A request body that has been read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Request {
-    text: JsonText,
-    reason: Option<String>,
+    pub(super) text: JsonText,
+    pub(super) reason: Option<String>,
 }
 
 impl Request {
@@ -57,18 +57,25 @@ impl Request {
             }
         }
         let reason = text(&members, "reason")?;
-        if reason
-            .as_ref()
-            .is_some_and(|reason| reason.chars().count() > MOST_REASON)
-        {
+        let mut request = Self {
+            text: JsonText::of(&Value::Object(members)),
+            reason: None,
+        };
+        if let Some(reason) = reason {
+            request.set_reason(&reason)?;
+        }
+        Ok(request)
+    }
+
+    /// Gives it a reason, whatever it had.
+    pub(super) fn set_reason(&mut self, reason: &str) -> Result<(), IntakeError> {
+        if reason.chars().count() > MOST_REASON {
             return Err(invalid(format!(
                 "reason must be at most {MOST_REASON} characters"
             )));
         }
-        Ok(Self {
-            text: JsonText::of(&Value::Object(members)),
-            reason,
-        })
+        self.reason = Some(reason.to_owned());
+        Ok(())
     }
 }
 
@@ -85,7 +92,7 @@ impl Intake {
         let now = self.clock.now();
         let run = header(&planned.source, caller, now);
         let new = NewRetry {
-            retry: retry(&planned.source, &run, caller, request, now),
+            retry: retry_of(&planned.source, &run, caller, request, now),
             run,
             chain_limit: self.limits.chain_length,
             traceparent: caller.traceparent.clone(),
@@ -96,19 +103,26 @@ impl Intake {
     }
 }
 
-fn retry(source: &Run, run: &Run, caller: &Caller, request: Request, now: Timestamp) -> Retry {
+/// The retry of `source` whose outcome will be `run`.
+pub(super) fn retry_of(
+    source: &Run,
+    run: &Run,
+    caller: &Caller,
+    request: Request,
+    now: Timestamp,
+) -> Retry {
     Retry {
         id: RetryId::generate(now),
         organization_id: caller.organization_id.clone(),
         source_run_id: source.id.clone(),
-        run_id: run.id.clone(),
-        root_run_id: source.root_run_id.clone(),
+        run_id: Some(run.id.clone()),
+        root_run_id: Some(source.root_run_id.clone()),
         ordinal: None,
         state: RetryState::Queued,
         lane: Lane::Interactive,
         request: request.text,
         reason: request.reason,
-        triggered_by: Some(caller.actor.clone()),
+        triggered_by: caller.actor.clone(),
         refusal: None,
         created_at: now,
         updated_at: now,
@@ -116,7 +130,7 @@ fn retry(source: &Run, run: &Run, caller: &Caller, request: Request, now: Timest
 }
 
 /// The header of the new run: what goes over from its source, and nothing that is its own yet.
-fn header(source: &Run, caller: &Caller, now: Timestamp) -> Run {
+pub(super) fn header(source: &Run, caller: &Caller, now: Timestamp) -> Run {
     Run {
         id: RunId::generate(now),
         source_run_id: Some(source.id.clone()),
@@ -124,7 +138,7 @@ fn header(source: &Run, caller: &Caller, now: Timestamp) -> Run {
         waiting_for: Some(WaitingFor::Queue),
         created: false,
         trigger_source: Some("retry".to_owned()),
-        triggered_by: Some(caller.actor.clone()),
+        triggered_by: caller.actor.clone(),
         summary: None,
         total_cu: JsonText::trusted("0"),
         created_at: now,

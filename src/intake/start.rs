@@ -129,7 +129,7 @@ fn header(id: RunId, caller: &Caller, now: Timestamp) -> Run {
         definition_hash: None,
         trigger_node_id: None,
         trigger_source: Some("api".to_owned()),
-        triggered_by: Some(caller.actor.clone()),
+        triggered_by: caller.actor.clone(),
         workflow_id: None,
         workflow_version: None,
         workflow_owner_user_id: None,

@@ -1,4 +1,7 @@
 //! The relay: leases due rows, publishes them, marks them sent.
+//!
+//! What is sent and not claimed is a bounded window; the rest waits in the ledger, where it can be
+//! cancelled, counted and put in order.
 
 use std::time::Duration;
 
@@ -6,18 +9,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{Broker, Dispatch, Hints},
-    domain::{Jitter, RetryDelay, RunId},
-    store::{DueRow, Store, StoreError},
+    domain::{Jitter, PerLane, RetryDelay, RunId},
+    store::{DueRow, Store, StoreError, Window},
 };
 
 /// How often to look without a hint: rows also become due by the passing of time.
 const POLL: Duration = Duration::from_millis(250);
 
-/// How long a row is this relay's. Publishing inside the process takes no time at all.
+/// How long a row is this relay's: longer than a batch takes to be confirmed or given up.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The most rows of one round.
-const BATCH: u32 = 256;
+/// The most rows of one round, by lane.
+const BATCH: u32 = 128;
+
+/// Messages of a lane that may be on their way to each slot.
+pub const WINDOW_PER_SLOT: u32 = 4;
 
 /// Brings due rows of the outbox to the broker.
 #[derive(Debug, Clone)]
@@ -71,32 +77,92 @@ impl Relay {
     /// The ledger did not answer. Rows that were published and could not be marked are published
     /// again once their lease is over.
     pub async fn run_once(&self) -> Result<usize, StoreError> {
-        let limit = self.broker.vacancy().min(BATCH);
-        if limit == 0 {
+        let room = self.room().await?;
+        if room == PerLane::default() {
             return Ok(0);
         }
-        let rows = self.store.lease_due(limit, LEASE).await?;
-        // What finds no room is not marked, and comes again after its lease.
-        let published: Vec<_> = rows
-            .into_iter()
-            .filter_map(|row| self.publish(row))
-            .collect();
-        // A worker may have claimed some by now, and with that removed their rows.
-        if !published.is_empty() {
-            self.store.mark_sent(&published).await?;
+        let rows = self.store.lease_due(&room, Duration::ZERO, LEASE).await?;
+        if rows.is_empty() {
+            return Ok(0);
         }
-        Ok(published.len())
+        let runs: Vec<_> = rows.iter().map(|row| row.run_id.clone()).collect();
+        let batch = rows
+            .into_iter()
+            .map(|row| (row.lane, dispatch(row)))
+            .collect();
+        let outcomes = self.broker.publish(batch).await;
+        let (sent, kept) = split(runs, &outcomes);
+        // A worker may have claimed some by now, and with that removed their rows.
+        if !sent.is_empty() {
+            self.store.mark_sent(&sent).await?;
+        }
+        if !kept.is_empty() {
+            self.store.give_back(&kept).await?;
+        }
+        Ok(sent.len())
     }
 
-    /// The run of the row, if the broker took the message.
-    fn publish(&self, row: DueRow) -> Option<RunId> {
-        let run_id = row.run_id.clone();
-        let dispatch = Dispatch::new(
-            row.run_id,
-            row.retry_id,
-            row.organization_id,
-            row.traceparent,
+    /// How many messages of each lane may be sent now.
+    async fn room(&self) -> Result<PerLane<u32>, StoreError> {
+        let vacancy = self.broker.vacancy().await;
+        let room = PerLane::from_fn(|lane| BATCH.min(*vacancy.of(lane)));
+        if room == PerLane::default() || !self.broker.is_shared() {
+            return Ok(room);
+        }
+        let window = self.store.window().await?;
+        Ok(within(&window, &room))
+    }
+}
+
+/// What the window leaves of some room.
+fn within(window: &Window, room: &PerLane<u32>) -> PerLane<u32> {
+    let most = window.slots.saturating_mul(WINDOW_PER_SLOT);
+    PerLane::from_fn(|lane| (*room.of(lane)).min(most.saturating_sub(*window.sent.of(lane))))
+}
+
+/// Runs whose messages are with the broker, and the others.
+fn split(runs: Vec<RunId>, outcomes: &[bool]) -> (Vec<RunId>, Vec<RunId>) {
+    let mut outcomes = outcomes.iter();
+    runs.into_iter()
+        .partition(|_| outcomes.next().copied().unwrap_or(false))
+}
+
+fn dispatch(row: DueRow) -> Dispatch {
+    Dispatch::new(
+        row.run_id,
+        row.retry_id,
+        row.organization_id,
+        row.traceparent,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_of_a_lane_is_four_messages_for_each_live_slot() {
+        let sent = PerLane {
+            interactive: 7,
+            automatic: 8,
+            bulk: 100,
+        };
+        let room = PerLane::from_fn(|_| 128);
+        let left = within(&Window { slots: 2, sent }, &room);
+        assert_eq!((left.interactive, left.automatic, left.bulk), (1, 0, 0));
+        let nobody = within(
+            &Window {
+                slots: 0,
+                ..Window::default()
+            },
+            &room,
         );
-        self.broker.publish(row.lane, dispatch).then_some(run_id)
+        assert_eq!(
+            nobody,
+            PerLane::default(),
+            "without a worker nothing is sent"
+        );
+        let many = within(&Window { slots: 1_000, sent }, &room);
+        assert_eq!(many.bulk, 128);
     }
 }

@@ -54,6 +54,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the engine is away or went away, so that asking again later may well help.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::InDoubt(_))
+    }
+
     /// An error at COMMIT: unless the engine itself said that it rolled back, nobody knows.
     pub(super) fn at_commit(error: sqlx::Error) -> Self {
         let answered = error

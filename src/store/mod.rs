@@ -25,9 +25,10 @@ pub use error::StoreError;
 pub use postgres::PostgresStore;
 pub use sqlite::{ServingLock, SqliteStore};
 pub use types::{
-    AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Creation, DueRow, Fence, Finish,
-    Finished, ImportOutcome, NewImport, NewRetry, NewStart, NewToken, Parking, Renewed, Rescued,
-    RetryFilter, RunFilter, StoredDefinition, Token, WorkKind, Written,
+    AcceptedIntent, AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Claimed, Creation,
+    DeadLetter, DueRow, Fence, Finish, Finished, ImportOutcome, NewImport, NewRetry, NewStart,
+    NewToken, Parking, Renewed, Rescued, RetryFilter, RunFilter, StoredDefinition, Token, Window,
+    WorkKind, WorkerReport, Written,
 };
 
 use std::time::Duration;
@@ -37,8 +38,8 @@ use chrono::TimeDelta;
 use crate::{
     config::DatabaseConfig,
     domain::{
-        DefinitionHash, JsonText, NodePath, NodeRecord, OrganizationId, Refusal, Retry, RetryId,
-        Run, RunId, Timestamp, TokenId, VariableWrite,
+        DeadLetterId, DefinitionHash, JsonText, NodePath, NodeRecord, OrganizationId, PerLane,
+        Refusal, Retry, RetryId, Run, RunId, Timestamp, TokenId, VariableWrite,
     },
 };
 
@@ -145,6 +146,18 @@ ledger! {
     /// returned has them.
     decide fn accept_retry(&self, retry: &NewRetry) -> Result<(Run, Retry), Refusal>;
 
+    /// The same for an intent that somebody published: `intent` is the message in its own form.
+    /// Ids are the publisher's, so one that is there already is data: it came twice, or its run's
+    /// id is taken.
+    decide fn accept_intent(&self, retry: &NewRetry, intent: &JsonText) -> AcceptedIntent;
+
+    /// Records a published intent that is refused, as a retry without a run; false if there is a
+    /// retry with its id.
+    ask fn refuse_intent(&self, retry: &Retry, intent: &JsonText) -> bool;
+
+    /// Whether there is a retry with this id, and the intent that it came as, if it was one.
+    ask fn intent(&self, organization: &OrganizationId, id: &RetryId) -> Option<Option<JsonText>>;
+
     /// A run of an organisation.
     ask fn run(&self, organization: &OrganizationId, id: &RunId) -> Option<Run>;
 
@@ -182,8 +195,25 @@ ledger! {
         now: Timestamp
     ) -> CancelOutcome;
 
-    /// Leases up to `limit` due, unsent outbox rows to one relay for `lease`, oldest first.
-    ask fn lease_due(&self, limit: u32, lease: Duration) -> Vec<DueRow>;
+    /// Leases unsent outbox rows that have been due for `age` to one caller for `lease`: of each
+    /// lane up to `room`, organisations taking turns, the oldest of each first.
+    ask fn lease_due(&self, room: &PerLane<u32>, age: Duration, lease: Duration) -> Vec<DueRow>;
+
+    /// Ends the lease of rows that were not sent: they are due at once.
+    ask fn give_back(&self, runs: &[RunId]) -> ();
+
+    /// How much is with the broker, and how much the workers take. A worker that was not seen for
+    /// 15 s is gone.
+    ask fn window(&self) -> Window;
+
+    /// Notes that a worker lives.
+    ask fn worker_seen(&self, report: &WorkerReport) -> ();
+
+    /// Forgets a worker that stops, and those that were not seen for an hour.
+    ask fn worker_gone(&self, name: &str) -> ();
+
+    /// Those of these runs whose cancellation was asked for.
+    ask fn cancel_requested(&self, runs: &[RunId]) -> Vec<RunId>;
 
     /// Records that these rows, leased before, are with the broker. A row that was replaced
     /// meanwhile (its run was claimed and is due again) stays due.
@@ -195,7 +225,7 @@ ledger! {
     /// Takes the lease of a run for `owner`, if it is due and nobody holds it: the epoch rises,
     /// the outbox row goes, a queued retry becomes `claimed`, a created run becomes `running`
     /// (`started_at` is set at the first claim). A lease that had expired counts as lost.
-    decide fn claim(&self, run: &RunId, owner: &str, ttl: Duration) -> Option<Claim>;
+    decide fn claim(&self, run: &RunId, owner: &str, ttl: Duration) -> Claimed;
 
     /// How many leases a run has lost since its last node outcome, one that has expired and that
     /// nobody took over yet included; none if there is no such run.
@@ -239,6 +269,18 @@ ledger! {
 
     /// How much work waits, for the metrics.
     ask fn backlog(&self) -> Backlog;
+
+    /// The database's clock.
+    ask fn clock(&self) -> Timestamp;
+
+    /// Stores a message that could not be used; one with its id is left as it is.
+    ask fn insert_dead_letter(&self, letter: &DeadLetter) -> ();
+
+    /// Messages that could not be used, newest first: at most `limit`, leaving out `offset`.
+    ask fn dead_letters(&self, limit: u32, offset: u64) -> Vec<DeadLetter>;
+
+    /// Drops a message that could not be used; false if there is none.
+    ask fn drop_dead_letter(&self, id: &DeadLetterId) -> bool;
 
     /// Stores a token.
     ask fn insert_token(&self, token: &NewToken) -> ();

@@ -82,8 +82,20 @@ pub(super) trait Statements {
     /// Takes the outbox row of a run, if there is one.
     fn delete_outbox(&mut self, run: &RunId) -> impl Answer<()>;
 
-    /// Adds a retry.
-    fn insert_retry(&mut self, retry: &Retry, live: bool) -> impl Answer<()>;
+    /// Adds a retry, and the intent that it came as, if it was published.
+    fn insert_retry(
+        &mut self,
+        retry: &Retry,
+        live: bool,
+        intent: Option<&JsonText>,
+    ) -> impl Answer<()>;
+
+    /// Whether there is a retry with this id, and the intent that it came as.
+    fn intent(
+        &mut self,
+        organization: &OrganizationId,
+        id: &RetryId,
+    ) -> impl Answer<Option<Option<JsonText>>>;
 
     /// The retry that a run is the outcome of. The run's lock guards it.
     fn retry_of_run(&mut self, run: &RunId) -> impl Answer<Option<Retry>>;

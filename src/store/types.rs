@@ -1,8 +1,9 @@
 //! What goes into the ledger and what comes out, beyond the domain's own types.
 
 use crate::domain::{
-    DefinitionHash, JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId,
-    RetryState, Run, RunId, RunStatus, Timestamp, TokenId, VariableWrite, WaitingFor,
+    DeadLetterId, DefinitionHash, JsonText, Lane, NodePath, NodeRecord, OrganizationId, PerLane,
+    Refusal, Retry, RetryId, RetryState, Run, RunId, RunStatus, Timestamp, TokenId, VariableWrite,
+    WaitingFor,
 };
 
 /// A definition's text and its name by content.
@@ -73,6 +74,17 @@ pub struct NewRetry {
     pub chain_limit: u32,
     /// The W3C trace context of the request.
     pub traceparent: Option<String>,
+}
+
+/// What became of a published intent.
+#[derive(Debug, Clone)]
+pub enum AcceptedIntent {
+    /// It is a retry, as if it had been requested.
+    Accepted(Box<(Run, Retry)>),
+    /// It can't be: to be recorded with [`refuse_intent`](super::Store::refuse_intent).
+    Refused(Refusal),
+    /// There is a retry with its id: the intent that it came as, if it was one.
+    Exists(Option<JsonText>),
 }
 
 /// Which runs to list.
@@ -158,6 +170,58 @@ pub struct DueRow {
     pub lane: Lane,
     /// The W3C trace context of the request behind it.
     pub traceparent: Option<String>,
+}
+
+/// How full the window of a lane may get, and how full it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Window {
+    /// Slots of all workers that live.
+    pub slots: u32,
+    /// Rows that were sent and not claimed.
+    pub sent: PerLane<u32>,
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// The owner in the leases it holds.
+    pub name: String,
+    /// Runs that it executes at once.
+    pub slots: u32,
+    /// How many of them are taken.
+    pub busy: u32,
+}
+
+/// A message that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: DeadLetterId,
+    /// The word for why.
+    pub reason: String,
+    /// The sentence for it.
+    pub message: String,
+    /// The queue it came from, if the broker says so.
+    pub queue: Option<String>,
+    /// The beginning of its bytes.
+    pub body: Vec<u8>,
+    /// How many bytes it had.
+    pub body_bytes: i64,
+    /// Its headers, a JSON object.
+    pub headers: JsonText,
+    /// When it was taken from the dead-letter queue.
+    pub received_at: Timestamp,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone)]
+pub enum Claimed {
+    /// The run is this worker's.
+    Claimed(Box<Claim>),
+    /// It is held, has ended or is not due: there is nothing to do.
+    Refused,
+    /// There is no such run.
+    NoSuchRun,
 }
 
 /// The right to write a run: every write compares the epoch, and writes nothing once another
@@ -283,6 +347,10 @@ pub struct Backlog {
     pub oldest_seconds: f64,
     /// Runs that a worker holds.
     pub leased: i64,
+    /// Workers that live.
+    pub workers: i64,
+    /// Slots of all of them.
+    pub slots: i64,
 }
 
 /// An API token to store. The secret itself is never stored.

@@ -70,6 +70,15 @@ impl Held {
             .collect()
     }
 
+    /// The runs that nobody has asked to cancel yet.
+    pub(super) fn runs(&self) -> Vec<RunId> {
+        let entries = self.entries();
+        let uncancelled = entries
+            .iter()
+            .filter(|(_, entry)| !entry.signals.cancelled.is_cancelled());
+        uncancelled.map(|(run, _)| run.clone()).collect()
+    }
+
     /// Notes what a renewal that began at `asked` said of these fences; a lease that goes on may be
     /// relied on for `good_for` from then.
     pub(super) fn renewed(

@@ -66,3 +66,26 @@ pub(super) async fn listen(hints: Hints, held: Held, stop: CancellationToken) {
         }
     }
 }
+
+/// How often the ledger is asked whether a run held here is to be cancelled: the request may have
+/// come to another process.
+const ASK: Duration = Duration::from_secs(1);
+
+/// Passes cancellations asked for in other processes on to the runs held.
+pub(super) async fn ask_for_cancellations(store: Store, held: Held, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ASK) => {}
+        }
+        let runs = held.runs();
+        if runs.is_empty() {
+            continue;
+        }
+        // Bounded like a renewal, which tells the same.
+        let asked = tokio::time::timeout(ASK, store.cancel_requested(&runs)).await;
+        for run in asked.ok().and_then(Result::ok).unwrap_or_default() {
+            held.cancel(&run);
+        }
+    }
+}

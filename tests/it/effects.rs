@@ -225,13 +225,10 @@ async fn a_run_that_cost_five_workers_is_refused_or_ended(ledger: Ledger) {
     let id = retry.parse().unwrap();
     for _ in 0..6 {
         let ttl = std::time::Duration::ZERO;
+        let claimed = app.ledger.store.claim(&id, "lost", ttl).await.unwrap();
         assert!(
-            app.ledger
-                .store
-                .claim(&id, "lost", ttl)
-                .await
-                .unwrap()
-                .is_some()
+            matches!(claimed, redrive::store::Claimed::Claimed(_)),
+            "{claimed:?}"
         );
     }
     app.ledger.store.rescue().await.unwrap();

@@ -1,9 +1,11 @@
 //! Starts, imports and retries come in.
 
-use crate::domain::{Lane, OrganizationId, Refusal, Retry, RetryState, Run, RunId, RunStatus};
+use crate::domain::{
+    JsonText, Lane, OrganizationId, Refusal, Retry, RetryState, Run, RunId, RunStatus,
+};
 
 use super::{
-    super::{AcceptedStart, ImportOutcome, NewImport, NewRetry, NewStart},
+    super::{AcceptedIntent, AcceptedStart, ImportOutcome, NewImport, NewRetry, NewStart},
     Engine, LockedRun, Statements, StoreError, missing,
 };
 
@@ -51,7 +53,7 @@ pub(in crate::store) async fn import<E: Engine>(
     if let Some(source) = source {
         let ordinal = tx.next_ordinal(&source.id).await?;
         let retry = retry_of_import(import, &run, &source, ordinal);
-        tx.insert_retry(&retry, false).await?;
+        tx.insert_retry(&retry, false, None).await?;
     }
     tx.commit().await?;
     Ok(ImportOutcome::Imported(Box::new(run)))
@@ -63,12 +65,12 @@ fn retry_of_import(import: &NewImport, run: &Run, source: &Run, ordinal: i64) ->
         id: import.retry_id.clone(),
         organization_id: run.organization_id.clone(),
         source_run_id: source.id.clone(),
-        run_id: run.id.clone(),
-        root_run_id: source.root_run_id.clone(),
+        run_id: Some(run.id.clone()),
+        root_run_id: Some(source.root_run_id.clone()),
         ordinal: Some(ordinal),
         state: RetryState::Created,
         lane: Lane::Interactive,
-        request: crate::domain::JsonText::trusted("{}"),
+        request: JsonText::trusted("{}"),
         reason: None,
         triggered_by: run.triggered_by.clone(),
         refusal: None,
@@ -83,36 +85,85 @@ pub(in crate::store) async fn accept_retry<E: Engine>(
     new: &NewRetry,
 ) -> Result<Result<(Run, Retry), Refusal>, StoreError> {
     let mut tx = engine.begin().await?;
+    let source = match fit_source(&mut tx, new).await? {
+        Ok(source) => source,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let Some(accepted) = reserve(&mut tx, new, source, None).await? else {
+        return Err(StoreError::Inconsistent {
+            table: "runs",
+            column: "id",
+            row: new.run.id.to_string(),
+            why: "the id chosen for a retry's run is taken".into(),
+        });
+    };
+    tx.commit().await?;
+    Ok(Ok(accepted))
+}
+
+/// The same for an intent that somebody published.
+pub(in crate::store) async fn accept_intent<E: Engine>(
+    engine: &E,
+    new: &NewRetry,
+    intent: &JsonText,
+) -> Result<AcceptedIntent, StoreError> {
+    let mut tx = engine.begin().await?;
+    let fit = fit_source(&mut tx, new).await?;
+    // Asked after the chain is locked: of two that came at once, the second finds the first.
+    let (organization, id) = (&new.retry.organization_id, &new.retry.id);
+    if let Some(earlier) = tx.intent(organization, id).await? {
+        return Ok(AcceptedIntent::Exists(earlier));
+    }
+    let source = match fit {
+        Ok(source) => source,
+        Err(refusal) => return Ok(AcceptedIntent::Refused(refusal)),
+    };
+    let Some(accepted) = reserve(&mut tx, new, source, Some(intent)).await? else {
+        return Ok(AcceptedIntent::Refused(Refusal::run_exists(&new.run.id)));
+    };
+    tx.commit().await?;
+    Ok(AcceptedIntent::Accepted(Box::new(accepted)))
+}
+
+/// The source of a retry, its chain locked, if it may be retried now.
+async fn fit_source<T: Statements + Send>(
+    tx: &mut T,
+    new: &NewRetry,
+) -> Result<Result<Run, Refusal>, StoreError> {
     let organization = &new.retry.organization_id;
     let id = &new.retry.source_run_id;
-    let Some(source) = source_with_locked_root(&mut tx, organization, id).await? else {
+    let Some(source) = source_with_locked_root(tx, organization, id).await? else {
         return Ok(Err(Refusal::missing_state(id, "record in this ledger")));
     };
-    if let Some(refusal) = refusal(&mut tx, &source, new.chain_limit).await? {
-        return Ok(Err(refusal));
-    }
+    Ok(match refusal(tx, &source, new.chain_limit).await? {
+        Some(refusal) => Err(refusal),
+        None => Ok(source),
+    })
+}
+
+/// Writes header, retry and outbox row; none if the new run's id is taken.
+async fn reserve<T: Statements + Send>(
+    tx: &mut T,
+    new: &NewRetry,
+    source: Run,
+    intent: Option<&JsonText>,
+) -> Result<Option<(Run, Retry)>, StoreError> {
     let run = Run {
         root_run_id: source.root_run_id.clone(),
         ..new.run.clone()
     };
     let retry = Retry {
-        root_run_id: source.root_run_id,
-        ordinal: Some(tx.next_ordinal(id).await?),
+        root_run_id: Some(source.root_run_id),
+        ordinal: Some(tx.next_ordinal(&source.id).await?),
         ..new.retry.clone()
     };
     let traceparent = new.traceparent.as_deref();
     if !tx.insert_run(&run, retry.lane, traceparent).await? {
-        return Err(StoreError::Inconsistent {
-            table: "runs",
-            column: "id",
-            row: run.id.to_string(),
-            why: "the id chosen for a retry's run is taken".into(),
-        });
+        return Ok(None);
     }
-    tx.insert_retry(&retry, true).await?;
+    tx.insert_retry(&retry, true, intent).await?;
     tx.put_outbox(&run.id, None).await?;
-    tx.commit().await?;
-    Ok(Ok((run, retry)))
+    Ok(Some((run, retry)))
 }
 
 /// The source, read again once its chain is locked: whoever holds the root's lock decides for the

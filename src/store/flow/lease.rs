@@ -7,7 +7,7 @@ use crate::domain::{
 };
 
 use super::{
-    super::{Claim, Creation, Fence, Written, later},
+    super::{Claim, Claimed, Creation, Fence, Written, later},
     Engine, LockedRun, Statements, StoreError, advance, end, fenced, missing, wait,
 };
 
@@ -17,19 +17,19 @@ pub(in crate::store) async fn claim<E: Engine>(
     run: &RunId,
     owner: &str,
     ttl: Duration,
-) -> Result<Option<Claim>, StoreError> {
+) -> Result<Claimed, StoreError> {
     let mut tx = engine.begin().await?;
     let Some(mut locked) = tx.lock_run(run).await? else {
-        return Ok(None);
+        return Ok(Claimed::NoSuchRun);
     };
     if locked.run.status.is_ended() || locked.is_held() {
-        return Ok(None);
+        return Ok(Claimed::Refused);
     }
     let lost = locked.has_lost_its_worker();
     if lost {
         tx.delete_outbox(run).await?;
     } else if !tx.take_due(run).await? {
-        return Ok(None);
+        return Ok(Claimed::Refused);
     }
     let mut retry = tx.retry_of_run(run).await?;
     if let Some(retry) = retry.as_mut().filter(|_| !locked.run.created) {
@@ -45,7 +45,7 @@ pub(in crate::store) async fn claim<E: Engine>(
     }
     tx.update_run(&locked).await?;
     tx.commit().await?;
-    Ok(Some(Claim {
+    Ok(Claimed::Claimed(Box::new(Claim {
         fence: Fence {
             run_id: locked.run.id.clone(),
             epoch: locked.epoch,
@@ -53,7 +53,7 @@ pub(in crate::store) async fn claim<E: Engine>(
         retry,
         lost_leases: locked.lost_leases,
         run: locked.run,
-    }))
+    })))
 }
 
 /// Makes a held run `running`; the first time is when it started.

@@ -3,12 +3,15 @@
 //! Whether a lease has expired is decided by the database's clock. Scans compare with
 //! `statement_timestamp()`, which an index can serve, everything else with `clock_timestamp()`.
 
+mod dead_letters;
+mod intents;
 mod lease;
 mod outbox;
 mod progress;
 mod read;
 mod tokens;
 mod transaction;
+mod workers;
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::RunId;
+use crate::domain::{PerLane, RunId};
 
 use super::{
     super::{
@@ -13,22 +13,63 @@ use super::{
     read::texts,
 };
 
-// Several relays never wait for each other, and never get the same row.
+// The queues are found by skipping along the index, so that a long one costs no more than a short
+// one. Organisations take turns within a lane. Several relays never wait for each other, and never
+// get the same row.
 const LEASE_DUE: &str = "
-    with due as (
-        select run_id
-          from outbox
-         where sent_at is null
-           and due_at <= statement_timestamp()
-           and (locked_until is null or locked_until <= statement_timestamp())
-         order by due_at, run_id
-         limit $1
-           for update skip locked
+    with recursive queues (lane, organization_id) as (
+        (select lane, organization_id
+           from outbox
+          where sent_at is null
+          order by lane, organization_id
+          limit 1)
+        union all
+        select next.lane, next.organization_id
+          from queues
+         cross join lateral (
+               select outbox.lane, outbox.organization_id
+                 from outbox
+                where outbox.sent_at is null
+                  and (outbox.lane, outbox.organization_id) > (queues.lane, queues.organization_id)
+                order by outbox.lane, outbox.organization_id
+                limit 1) as next
+    ), rooms (lane, room) as (
+        values ('interactive', $1::bigint), ('automatic', $2::bigint), ('bulk', $3::bigint)
+    ), due as (
+        select first.run_id, first.due_at, queues.lane, rooms.room,
+               row_number() over (
+                   partition by queues.lane, queues.organization_id
+                   order by first.due_at, first.run_id) as turn
+          from queues
+          join rooms on rooms.lane = queues.lane
+         cross join lateral (
+               select run_id, due_at
+                 from outbox
+                where outbox.sent_at is null
+                  and outbox.lane = queues.lane
+                  and outbox.organization_id = queues.organization_id
+                  and outbox.due_at <= statement_timestamp() - $5::bigint * interval '1 microsecond'
+                  and (outbox.locked_until is null or outbox.locked_until <= statement_timestamp())
+                order by outbox.due_at, outbox.run_id
+                limit rooms.room) as first
+    ), ranked as (
+        select run_id, room,
+               row_number() over (partition by lane order by turn, due_at, run_id) as place
+          from due
+    ), picked as (
+        select outbox.run_id
+          from ranked
+          join outbox on outbox.run_id = ranked.run_id
+         where ranked.place <= ranked.room
+           and outbox.sent_at is null
+           and outbox.due_at <= statement_timestamp()
+           and (outbox.locked_until is null or outbox.locked_until <= statement_timestamp())
+           for update of outbox skip locked
     ), leased as (
         update outbox
-           set locked_until = clock_timestamp() + $2::bigint * interval '1 microsecond'
-          from due
-         where outbox.run_id = due.run_id
+           set locked_until = clock_timestamp() + $4::bigint * interval '1 microsecond'
+          from picked
+         where outbox.run_id = picked.run_id
         returning outbox.run_id, outbox.due_at
     )
     select leased.run_id, runs.created, retries.id as retry_id, runs.organization_id, runs.lane,
@@ -37,6 +78,11 @@ const LEASE_DUE: &str = "
       join runs on runs.id = leased.run_id
       left join retries on retries.run_id = leased.run_id
      order by leased.due_at, leased.run_id";
+
+const GIVE_BACK: &str = "
+    update outbox
+       set locked_until = null
+     where run_id = any ($1::text[]) and sent_at is null";
 
 // A row that no relay has is another one: the run was claimed and parked meanwhile.
 const MARK_SENT: &str = "
@@ -57,8 +103,8 @@ const UNMARK_SENT: &str = "
 
 // A worker died and nobody noticed yet. Its lease stays on the run: the next claim counts it.
 const RESCUE_EXPIRED: &str = "
-    insert into outbox (run_id, due_at)
-    select id, clock_timestamp()
+    insert into outbox (run_id, organization_id, lane, due_at)
+    select id, organization_id, lane, clock_timestamp()
       from runs
      where lease_owner is not null
        and lease_until <= statement_timestamp()
@@ -67,8 +113,8 @@ const RESCUE_EXPIRED: &str = "
     on conflict (run_id) do nothing";
 
 const RESCUE_FORGOTTEN: &str = "
-    insert into outbox (run_id, due_at)
-    select id, clock_timestamp()
+    insert into outbox (run_id, organization_id, lane, due_at)
+    select id, organization_id, lane, clock_timestamp()
       from runs
      where status = 'waiting'
        and waiting_for = 'queue'
@@ -126,15 +172,27 @@ impl PostgresStore {
 
     pub(in crate::store) async fn lease_due(
         &self,
-        limit: u32,
+        room: &PerLane<u32>,
+        age: Duration,
         lease: Duration,
     ) -> Result<Vec<DueRow>, StoreError> {
         let rows: Vec<OutboxRow> = sqlx::query_as(LEASE_DUE)
-            .bind(i64::from(limit))
+            .bind(i64::from(room.interactive))
+            .bind(i64::from(room.automatic))
+            .bind(i64::from(room.bulk))
             .bind(micros(lease))
+            .bind(micros(age))
             .fetch_all(&self.pool)
             .await?;
         read_all(rows)
+    }
+
+    pub(in crate::store) async fn give_back(&self, runs: &[RunId]) -> Result<(), StoreError> {
+        sqlx::query(GIVE_BACK)
+            .bind(texts(runs))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     pub(in crate::store) async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
@@ -179,10 +237,13 @@ impl PostgresStore {
         let leased: i64 = sqlx::query_scalar(BACKLOG_LEASED)
             .fetch_one(&self.pool)
             .await?;
+        let (workers, slots) = self.live_workers().await?;
         Ok(Backlog {
             due,
             oldest_seconds,
             leased,
+            workers,
+            slots,
         })
     }
 }

@@ -82,6 +82,8 @@ const RETRIES: &str = "
      order by created_at desc, id desc
      limit $4 offset $5";
 
+const INTENT: &str = "select intent from retries where organization_id = $1 and id = $2";
+
 /// A run of an organisation, in or outside a transaction.
 pub(super) async fn run(
     db: impl PgExecutor<'_>,
@@ -94,6 +96,20 @@ pub(super) async fn run(
         .fetch_optional(db)
         .await?;
     row.map(Run::try_from).transpose()
+}
+
+/// Whether there is a retry, and the intent that it came as, in or outside a transaction.
+pub(super) async fn intent(
+    db: impl PgExecutor<'_>,
+    organization: &OrganizationId,
+    id: &RetryId,
+) -> Result<Option<Option<JsonText>>, StoreError> {
+    let row: Option<Option<String>> = sqlx::query_scalar(INTENT)
+        .bind(organization.as_str())
+        .bind(id.as_str())
+        .fetch_optional(db)
+        .await?;
+    Ok(row.map(|intent| intent.map(JsonText::trusted)))
 }
 
 /// The retry that a run is the outcome of, in or outside a transaction.

@@ -12,9 +12,9 @@ pub(super) use run::{LockedRow, LockedRun, RunRow};
 
 use std::str::FromStr;
 
-use crate::domain::{Lane, RetryId, RunId, Timestamp};
+use crate::domain::{JsonText, Lane, PerLane, RetryId, RunId, Timestamp};
 
-use super::{DueRow, Renewed, StoreError, Token, WorkKind};
+use super::{DeadLetter, DueRow, Renewed, StoreError, Token, WorkKind};
 
 /// Names the place of a value, to say where an unreadable one is.
 #[derive(Clone, Copy)]
@@ -155,6 +155,54 @@ impl TryFrom<TokenRow> for Token {
             revoked_at: row.revoked_at,
         })
     }
+}
+
+/// A message that could not be used.
+#[derive(sqlx::FromRow)]
+pub(super) struct DeadLetterRow {
+    id: String,
+    reason: String,
+    message: String,
+    queue: Option<String>,
+    body: Vec<u8>,
+    body_bytes: i64,
+    headers: String,
+    received_at: Timestamp,
+}
+
+impl TryFrom<DeadLetterRow> for DeadLetter {
+    type Error = StoreError;
+
+    fn try_from(row: DeadLetterRow) -> Result<Self, StoreError> {
+        let place = Place {
+            table: "dead_letters",
+            row: &row.id,
+        };
+        Ok(Self {
+            id: place.id("id", &row.id)?,
+            reason: row.reason,
+            message: row.message,
+            queue: row.queue,
+            body: row.body,
+            body_bytes: row.body_bytes,
+            headers: JsonText::trusted(row.headers),
+            received_at: row.received_at,
+        })
+    }
+}
+
+/// How many rows of each lane were sent and not claimed.
+pub(super) fn read_window(rows: &[(String, i64)]) -> Result<PerLane<u32>, StoreError> {
+    let mut sent = PerLane::default();
+    for (lane, count) in rows {
+        let place = Place {
+            table: "outbox",
+            row: "sent",
+        };
+        let lane = place.word("lane", lane, Lane::parse)?;
+        *sent.of_mut(lane) = u32::try_from(*count).unwrap_or(u32::MAX);
+    }
+    Ok(sent)
 }
 
 /// Reads many rows at once.

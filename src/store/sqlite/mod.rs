@@ -3,6 +3,8 @@
 //! All writes go over one connection, each transaction `begin immediate`: an upgrade from reading
 //! to writing would fail at once when another process has written, whatever the busy time-out.
 
+mod dead_letters;
+mod intents;
 mod lease;
 mod lock;
 mod outbox;
@@ -11,6 +13,7 @@ mod read;
 mod time;
 mod tokens;
 mod transaction;
+mod workers;
 
 use std::{
     collections::BTreeSet,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use sqlx::SqliteConnection;
 
-use crate::domain::{RunId, Timestamp};
+use crate::domain::{Lane, PerLane, RunId, Timestamp};
 
 use super::{
     super::{
@@ -16,6 +17,21 @@ use super::{
     time::{now, text},
 };
 
+// Found by skipping along the index, so that a long queue costs no more than a short one.
+const QUEUES: &str = "
+    with recursive queues (organization_id) as (
+        select min(organization_id) from outbox where sent_at is null and lane = $1
+        union all
+        select (select min(outbox.organization_id)
+                  from outbox
+                 where outbox.sent_at is null
+                   and outbox.lane = $1
+                   and outbox.organization_id > queues.organization_id)
+          from queues
+         where queues.organization_id is not null
+    )
+    select organization_id from queues where organization_id is not null";
+
 const PICK_DUE: &str = "
     select outbox.run_id, runs.created, retries.id as retry_id, runs.organization_id, runs.lane,
            runs.traceparent
@@ -23,10 +39,17 @@ const PICK_DUE: &str = "
       join runs on runs.id = outbox.run_id
       left join retries on retries.run_id = outbox.run_id
      where outbox.sent_at is null
-       and outbox.due_at <= $2
+       and outbox.lane = $4
+       and outbox.organization_id = $5
+       and outbox.due_at <= $3
        and (outbox.locked_until is null or outbox.locked_until <= $2)
      order by outbox.due_at, outbox.run_id
      limit $1";
+
+const GIVE_BACK: &str = "
+    update outbox
+       set locked_until = null
+     where run_id in (select value from json_each($1)) and sent_at is null";
 
 const LOCK_DUE: &str = "
     update outbox
@@ -46,16 +69,16 @@ const UNMARK_SENT: &str = "
 
 // A worker died and nobody noticed yet. Its lease stays on the run: the next claim counts it.
 const RESCUE_EXPIRED: &str = "
-    insert into outbox (run_id, due_at)
-    select id, $1
+    insert into outbox (run_id, organization_id, lane, due_at)
+    select id, organization_id, lane, $1
       from runs
      where lease_owner is not null
        and lease_until <= $1
        and not exists (select 1 from outbox where outbox.run_id = runs.id)";
 
 const RESCUE_FORGOTTEN: &str = "
-    insert into outbox (run_id, due_at)
-    select id, $1
+    insert into outbox (run_id, organization_id, lane, due_at)
+    select id, organization_id, lane, $1
       from runs
      where status = 'waiting'
        and waiting_for = 'queue'
@@ -95,17 +118,16 @@ impl SqliteStore {
 
     pub(in crate::store) async fn lease_due(
         &self,
-        limit: u32,
+        room: &PerLane<u32>,
+        age: Duration,
         lease: Duration,
     ) -> Result<Vec<DueRow>, StoreError> {
         let mut tx = self.writer.begin_with(IMMEDIATE).await?;
         let now = now();
-        let rows: Vec<OutboxRow> = sqlx::query_as(PICK_DUE)
-            .bind(i64::from(limit))
-            .bind(text(now))
-            .fetch_all(&mut *tx)
-            .await?;
-        let due: Vec<DueRow> = read_all(rows)?;
+        let mut due = Vec::new();
+        for lane in Lane::ALL {
+            due.extend(pick_due(&mut tx, lane, *room.of(lane), (now, age)).await?);
+        }
         let ids: Vec<_> = due.iter().map(|row| &row.run_id).collect();
         sqlx::query(LOCK_DUE)
             .bind(texts(&ids))
@@ -114,6 +136,14 @@ impl SqliteStore {
             .await?;
         tx.commit().await.map_err(StoreError::at_commit)?;
         Ok(due)
+    }
+
+    pub(in crate::store) async fn give_back(&self, runs: &[RunId]) -> Result<(), StoreError> {
+        sqlx::query(GIVE_BACK)
+            .bind(texts(runs))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 
     pub(in crate::store) async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
@@ -182,11 +212,54 @@ impl SqliteStore {
             .bind(text(now))
             .fetch_one(&self.reader)
             .await?;
+        let (workers, slots) = self.live_workers().await?;
         let age = oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
         Ok(Backlog {
             due,
             oldest_seconds: age.to_std().unwrap_or_default().as_secs_f64(),
             leased,
+            workers,
+            slots,
         })
     }
+}
+
+/// Up to `room` due rows of a lane, its organisations taking turns.
+async fn pick_due(
+    db: &mut SqliteConnection,
+    lane: Lane,
+    room: u32,
+    (now, age): (Timestamp, Duration),
+) -> Result<Vec<DueRow>, StoreError> {
+    if room == 0 {
+        return Ok(Vec::new());
+    }
+    let due_by = TimeDelta::from_std(age).map_or(now, |age| now - age);
+    let organizations: Vec<String> = sqlx::query_scalar(QUEUES)
+        .bind(lane.as_str())
+        .fetch_all(&mut *db)
+        .await?;
+    let mut queues = Vec::new();
+    for organization in &organizations {
+        let rows: Vec<OutboxRow> = sqlx::query_as(PICK_DUE)
+            .bind(i64::from(room))
+            .bind(text(now))
+            .bind(text(due_by))
+            .bind(lane.as_str())
+            .bind(organization)
+            .fetch_all(&mut *db)
+            .await?;
+        queues.push(read_all::<_, DueRow>(rows)?.into_iter());
+    }
+    let most = usize::try_from(room).unwrap_or(usize::MAX);
+    let mut due = Vec::new();
+    while due.len() < most {
+        let turn: Vec<_> = queues.iter_mut().filter_map(Iterator::next).collect();
+        if turn.is_empty() {
+            break;
+        }
+        due.extend(turn);
+    }
+    due.truncate(most);
+    Ok(due)
 }

@@ -52,8 +52,8 @@ const INSERT_RUN: &str = "
 const SET_PLAN: &str = "update runs set plan = $2 where id = $1";
 
 const PUT_OUTBOX: &str = "
-    insert into outbox (run_id, due_at)
-    values ($1, $2)
+    insert into outbox (run_id, organization_id, lane, due_at)
+    select id, organization_id, lane, $2 from runs where id = $1
     on conflict (run_id) do update
        set due_at = excluded.due_at, sent_at = null, sends = 0, locked_until = null";
 
@@ -64,14 +64,15 @@ const DELETE_OUTBOX: &str = "delete from outbox where run_id = $1";
 const INSERT_RETRY: &str = "
     insert into retries (
         id, organization_id, source_run_id, run_id, root_run_id, ordinal, state, live, lane,
-        request, reason, triggered_by, created_at, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+        request, reason, triggered_by, refusal_reason, refusal_message, refusal_run_id,
+        refusal_retry_id, created_at, updated_at, intent)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
 const UPDATE_RETRY: &str = "
     update retries
        set state = $2, ordinal = $3, live = $4, refusal_reason = $5, refusal_message = $6,
            refusal_run_id = $7, refusal_retry_id = $8, updated_at = $9
-     where id = $1";
+     where organization_id = $10 and id = $1";
 
 const LIVE_RETRY: &str = "select id, run_id from retries where root_run_id = $1 and live";
 
@@ -260,25 +261,21 @@ impl Statements for SqliteTransaction {
         Ok(())
     }
 
-    async fn insert_retry(&mut self, retry: &Retry, live: bool) -> Result<(), StoreError> {
-        sqlx::query(INSERT_RETRY)
-            .bind(retry.id.as_str())
-            .bind(retry.organization_id.as_str())
-            .bind(retry.source_run_id.as_str())
-            .bind(retry.run_id.as_str())
-            .bind(retry.root_run_id.as_str())
-            .bind(retry.ordinal)
-            .bind(retry.state.as_str())
-            .bind(live)
-            .bind(retry.lane.as_str())
-            .bind(retry.request.as_str())
-            .bind(retry.reason.as_deref())
-            .bind(retry.triggered_by.as_deref())
-            .bind(text(retry.created_at))
-            .bind(text(retry.updated_at))
-            .execute(self.db())
-            .await?;
-        Ok(())
+    async fn insert_retry(
+        &mut self,
+        retry: &Retry,
+        live: bool,
+        intent: Option<&JsonText>,
+    ) -> Result<(), StoreError> {
+        insert_retry(self.db(), retry, live, intent).await
+    }
+
+    async fn intent(
+        &mut self,
+        organization: &OrganizationId,
+        id: &RetryId,
+    ) -> Result<Option<Option<JsonText>>, StoreError> {
+        read::intent(self.db(), organization, id).await
     }
 
     async fn retry_of_run(&mut self, run: &RunId) -> Result<Option<Retry>, StoreError> {
@@ -297,6 +294,7 @@ impl Statements for SqliteTransaction {
             .bind(refusal.and_then(|refusal| refusal.run_id.as_ref().map(RunId::as_str)))
             .bind(refusal.and_then(|refusal| refusal.retry_id.as_ref().map(RetryId::as_str)))
             .bind(text(retry.updated_at))
+            .bind(retry.organization_id.as_str())
             .execute(self.db())
             .await?;
         Ok(())
@@ -331,4 +329,37 @@ impl Statements for SqliteTransaction {
             .fetch_one(self.db())
             .await?)
     }
+}
+
+/// Adds a retry, in or outside a transaction of several statements.
+pub(super) async fn insert_retry(
+    db: &mut SqliteConnection,
+    retry: &Retry,
+    live: bool,
+    intent: Option<&JsonText>,
+) -> Result<(), StoreError> {
+    let refusal = retry.refusal.as_ref();
+    sqlx::query(INSERT_RETRY)
+        .bind(retry.id.as_str())
+        .bind(retry.organization_id.as_str())
+        .bind(retry.source_run_id.as_str())
+        .bind(retry.run_id.as_ref().map(RunId::as_str))
+        .bind(retry.root_run_id.as_ref().map(RunId::as_str))
+        .bind(retry.ordinal)
+        .bind(retry.state.as_str())
+        .bind(live)
+        .bind(retry.lane.as_str())
+        .bind(retry.request.as_str())
+        .bind(retry.reason.as_deref())
+        .bind(retry.triggered_by.as_deref())
+        .bind(refusal.map(|refusal| refusal.reason.as_str()))
+        .bind(refusal.map(|refusal| refusal.message.as_str()))
+        .bind(refusal.and_then(|refusal| refusal.run_id.as_ref().map(RunId::as_str)))
+        .bind(refusal.and_then(|refusal| refusal.retry_id.as_ref().map(RetryId::as_str)))
+        .bind(text(retry.created_at))
+        .bind(text(retry.updated_at))
+        .bind(intent.map(JsonText::as_str))
+        .execute(db)
+        .await?;
+    Ok(())
 }

@@ -8,8 +8,8 @@ use redrive::{
 use crate::support::{
     ledger::Ledger,
     rows::{
-        MINUTE, acme, claim, end, failed_chain, id, import, new_import, new_retry, new_start, now,
-        retry_of, run, start, try_retry,
+        MINUTE, acme, claim, end, failed_chain, id, import, lease_due, new_import, new_retry,
+        new_start, now, retry_of, run, start, try_retry,
     },
 };
 
@@ -24,7 +24,7 @@ pub(super) async fn a_start_is_stored_once(ledger: &Ledger) {
     foreign.run.organization_id = id("other");
     let again = store.accept_start(&foreign).await.unwrap();
     assert_eq!(again, AcceptedStart::RunExists);
-    let due = store.lease_due(10, MINUTE).await.unwrap();
+    let due = lease_due(store, 10, MINUTE).await;
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].kind, WorkKind::Run);
     assert_eq!(due[0].retry_id, None);
@@ -55,7 +55,7 @@ pub(super) async fn promise_1_an_accepted_retry_is_reserved_and_due(ledger: &Led
     assert_eq!(retry_of(&other, "run_b").await, retry);
     let found = other.retry(&acme(), &retry.id).await.unwrap();
     assert_eq!(found, Some(retry.clone()));
-    let due = other.lease_due(10, MINUTE).await.unwrap();
+    let due = lease_due(&other, 10, MINUTE).await;
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].kind, WorkKind::Retry);
     assert_eq!(due[0].retry_id, Some(retry.id));
@@ -134,7 +134,7 @@ pub(super) async fn a_second_retry_names_the_head_of_the_chain(ledger: &Ledger) 
     }
     let (new, retry) = try_retry(store, "run_c", "run_d").await.unwrap();
     assert_eq!(new.root_run_id, id("run_a"));
-    assert_eq!(retry.root_run_id, id("run_a"));
+    assert_eq!(retry.root_run_id, Some(id("run_a")));
 }
 
 pub(super) async fn a_chain_has_one_live_retry(ledger: &Ledger) {

@@ -96,7 +96,10 @@ pub(super) async fn retries_are_listed_newest_first(ledger: &Ledger) {
     end_of_another(ledger).await;
     let list = async |filter: RetryFilter| {
         let retries = store.retries(&acme(), &filter).await.unwrap();
-        let runs: Vec<_> = retries.iter().map(|r| r.run_id.to_string()).collect();
+        let runs: Vec<_> = retries
+            .iter()
+            .map(|r| r.run_id.clone().unwrap().to_string())
+            .collect();
         runs.join(" ")
     };
     let filter = RetryFilter {

@@ -10,8 +10,8 @@ use redrive::{
 use crate::support::{
     ledger::Ledger,
     rows::{
-        DONE, MINUTE, acme, checkpoint, claim, claim_and_die, creation, finish, id, import, node,
-        now, retry_of, run, start, try_retry,
+        DONE, MINUTE, acme, checkpoint, claim, claim_and_die, creation, finish, id, import,
+        lease_due, node, now, retry_of, run, start, try_retry,
     },
 };
 
@@ -53,7 +53,7 @@ pub(super) async fn promise_2_a_claim_is_taken_once(ledger: &Ledger) {
     assert_eq!(created.status, RunStatus::Running);
     assert!(created.started_at.is_some());
     assert!(claim(store, "run_b").await.is_none());
-    assert!(store.lease_due(10, MINUTE).await.unwrap().is_empty());
+    assert!(lease_due(store, 10, MINUTE).await.is_empty());
 }
 
 pub(super) async fn what_is_not_due_is_not_claimed(ledger: &Ledger) {
@@ -139,7 +139,7 @@ pub(super) async fn a_released_run_is_due_and_lost_nothing(ledger: &Ledger) {
     try_retry(store, "run_a", "run_b").await.unwrap();
     let first = claim(store, "run_b").await.unwrap();
     assert_eq!(store.release(&first.fence).await.unwrap(), DONE);
-    let due = store.lease_due(10, MINUTE).await.unwrap();
+    let due = lease_due(store, 10, MINUTE).await;
     assert_eq!(
         due[0].retry_id.as_ref(),
         Some(&retry_of(store, "run_b").await.id)
@@ -150,7 +150,7 @@ pub(super) async fn a_released_run_is_due_and_lost_nothing(ledger: &Ledger) {
     store.release(&second.fence).await.unwrap();
     let waiting = run(store, "run_b").await;
     assert_eq!(waiting.waiting_for, Some(WaitingFor::Queue));
-    let due = store.lease_due(10, MINUTE).await.unwrap();
+    let due = lease_due(store, 10, MINUTE).await;
     assert_eq!(due[0].retry_id, None, "its run is created");
     let third = claim(store, "run_b").await.unwrap();
     assert_eq!(third.run.started_at, waiting.started_at);
@@ -186,10 +186,10 @@ pub(super) async fn all_leases_expire_at_a_restart(ledger: &Ledger) {
     start(store, "run_a").await;
     start(store, "run_b").await;
     claim(store, "run_a").await.unwrap();
-    store.lease_due(10, MINUTE).await.unwrap();
+    lease_due(store, 10, MINUTE).await;
     store.mark_sent(&[id("run_b")]).await.unwrap();
     assert_eq!(store.expire_leases().await.unwrap(), 1);
     assert_eq!(store.rescue().await.unwrap().abandoned, 1);
-    assert_eq!(store.lease_due(10, MINUTE).await.unwrap().len(), 2);
+    assert_eq!(lease_due(store, 10, MINUTE).await.len(), 2);
     assert_eq!(claim(store, "run_a").await.unwrap().lost_leases, 1);
 }

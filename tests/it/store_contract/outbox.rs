@@ -9,7 +9,7 @@ use redrive::{
 
 use crate::support::{
     ledger::Ledger,
-    rows::{MINUTE, claim, claim_and_die, id, now, start},
+    rows::{MINUTE, claim, claim_and_die, id, lease_due, now, start},
 };
 
 use super::progress::parking;
@@ -24,7 +24,7 @@ pub(super) async fn relays_never_get_the_same_row(ledger: &Ledger) {
         tokio::spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let due = store.lease_due(3, MINUTE).await.unwrap();
+                let due = lease_due(&store, 3, MINUTE).await;
                 if due.is_empty() {
                     return mine;
                 }
@@ -40,9 +40,9 @@ pub(super) async fn relays_never_get_the_same_row(ledger: &Ledger) {
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!((all.len(), distinct.len()), (40, 40));
     store.mark_sent(&all).await.unwrap();
-    assert!(store.lease_due(99, MINUTE).await.unwrap().is_empty());
+    assert!(lease_due(store, 99, MINUTE).await.is_empty());
     store.unmark_sent(&all[7]).await.unwrap();
-    let due = store.lease_due(99, MINUTE).await.unwrap();
+    let due = lease_due(store, 99, MINUTE).await;
     assert_eq!(due.len(), 1);
     assert_eq!((&due[0].run_id, due[0].kind), (&all[7], WorkKind::Run));
 }
@@ -51,12 +51,12 @@ pub(super) async fn a_relay_that_died_gives_its_rows_back(ledger: &Ledger) {
     let store = &ledger.store;
     start(store, "run_a").await;
     start(store, "run_b").await;
-    let first = store.lease_due(1, Duration::ZERO).await.unwrap();
+    let first = lease_due(store, 1, Duration::ZERO).await;
     assert_eq!(first[0].run_id, id("run_a"), "oldest first");
-    let again = store.lease_due(1, Duration::ZERO).await.unwrap();
+    let again = lease_due(store, 1, Duration::ZERO).await;
     assert_eq!(again, first);
-    assert_eq!(store.lease_due(9, MINUTE).await.unwrap().len(), 2);
-    assert!(store.lease_due(9, MINUTE).await.unwrap().is_empty());
+    assert_eq!(lease_due(store, 9, MINUTE).await.len(), 2);
+    assert!(lease_due(store, 9, MINUTE).await.is_empty());
     // A row that a relay has can be claimed: another worker may be faster than the message.
     assert!(claim(store, "run_a").await.is_some());
 }
@@ -64,11 +64,11 @@ pub(super) async fn a_relay_that_died_gives_its_rows_back(ledger: &Ledger) {
 pub(super) async fn a_late_mark_does_not_hide_a_new_row(ledger: &Ledger) {
     let store = &ledger.store;
     start(store, "run_a").await;
-    store.lease_due(1, MINUTE).await.unwrap();
+    lease_due(store, 1, MINUTE).await;
     let held = claim(store, "run_a").await.unwrap();
     store.park(&held.fence, &parking(now())).await.unwrap();
     store.mark_sent(&[id("run_a")]).await.unwrap();
-    assert_eq!(store.lease_due(1, MINUTE).await.unwrap().len(), 1);
+    assert_eq!(lease_due(store, 1, MINUTE).await.len(), 1);
 }
 
 pub(super) async fn promise_1_what_was_forgotten_is_due_again(ledger: &Ledger) {
@@ -87,7 +87,7 @@ pub(super) async fn promise_1_what_was_forgotten_is_due_again(ledger: &Ledger) {
     };
     assert_eq!(store.rescue().await.unwrap(), found);
     assert_eq!(store.rescue().await.unwrap(), Rescued::default());
-    let due = store.lease_due(10, MINUTE).await.unwrap();
+    let due = lease_due(store, 10, MINUTE).await;
     let due: HashSet<_> = due.iter().map(|row| row.run_id.as_str()).collect();
     assert_eq!(due, HashSet::from(["run_dead", "run_lost"]));
     assert_eq!(claim(store, "run_dead").await.unwrap().lost_leases, 1);
@@ -99,7 +99,7 @@ pub(super) async fn promise_1_a_lost_message_is_sent_again(ledger: &Ledger) {
     start(store, "run_a").await;
     let waits = [30, 60, 120, 240, 480, 600, 600];
     for (sends, seconds) in waits.into_iter().enumerate() {
-        let due = store.lease_due(1, MINUTE).await.unwrap();
+        let due = lease_due(store, 1, MINUTE).await;
         assert_eq!(due.len(), 1, "send {sends}");
         store.mark_sent(&[id("run_a")]).await.unwrap();
         sent_before(ledger, seconds - 5).await;

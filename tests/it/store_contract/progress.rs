@@ -12,8 +12,8 @@ use redrive::{
 use crate::support::{
     ledger::Ledger,
     rows::{
-        DONE, MINUTE, checkpoint, claim, creation, finish, id, import, json, new_import, node, now,
-        retry_of, run, start, try_retry,
+        DONE, MINUTE, checkpoint, claim, creation, finish, id, import, json, lease_due, new_import,
+        node, now, retry_of, run, start, try_retry,
     },
 };
 
@@ -217,7 +217,7 @@ pub(super) async fn a_parked_run_is_due_at_its_time(ledger: &Ledger) {
     let parked = run(store, "run_a").await;
     assert_eq!(parked.status, RunStatus::Waiting);
     assert_eq!(parked.waiting_for, Some(WaitingFor::Delay));
-    assert!(store.lease_due(10, MINUTE).await.unwrap().is_empty());
+    assert!(lease_due(store, 10, MINUTE).await.is_empty());
     assert_eq!(store.rescue().await.unwrap().abandoned, 0);
     assert_eq!(
         store

@@ -4,12 +4,12 @@ use std::{str::FromStr, time::Duration};
 
 use redrive::{
     domain::{
-        Clock, JsonText, Lane, NodeRecord, NodeStatus, OrganizationId, Refusal, Retry, RetryId,
-        RetryState, Run, RunId, RunStatus, Simulation, SystemClock, Timestamp, WaitingFor,
+        Clock, JsonText, Lane, NodeRecord, NodeStatus, OrganizationId, PerLane, Refusal, Retry,
+        RetryId, RetryState, Run, RunId, RunStatus, Simulation, SystemClock, Timestamp, WaitingFor,
     },
     store::{
-        AcceptedStart, Checkpoint, Claim, Creation, Fence, Finish, Finished, ImportOutcome,
-        NewImport, NewRetry, NewStart, Store, StoredDefinition, Written,
+        AcceptedStart, Checkpoint, Claim, Claimed, Creation, DueRow, Fence, Finish, Finished,
+        ImportOutcome, NewImport, NewRetry, NewStart, Store, StoredDefinition, Written,
     },
 };
 
@@ -94,8 +94,8 @@ pub(crate) fn new_retry(source: &str, run: &str) -> NewRetry {
         id: id(&format!("rty_{run}")),
         organization_id: acme(),
         source_run_id: id(source),
-        run_id: id(run),
-        root_run_id: id(source),
+        run_id: Some(id(run)),
+        root_run_id: Some(id(source)),
         ordinal: None,
         state: RetryState::Queued,
         lane: Lane::Bulk,
@@ -182,12 +182,31 @@ pub(crate) async fn import(store: &Store, run: &str, source: Option<&str>) -> Ru
 }
 
 pub(crate) async fn claim(store: &Store, run: &str) -> Option<Claim> {
-    store.claim(&id(run), "worker", MINUTE).await.unwrap()
+    claim_as(store, run, "worker", MINUTE).await
+}
+
+pub(crate) async fn claim_as(
+    store: &Store,
+    run: &str,
+    owner: &str,
+    ttl: Duration,
+) -> Option<Claim> {
+    match store.claim(&id(run), owner, ttl).await.unwrap() {
+        Claimed::Claimed(claim) => Some(*claim),
+        Claimed::Refused | Claimed::NoSuchRun => None,
+    }
+}
+
+/// Leases up to `limit` due rows of whatever lane.
+pub(crate) async fn lease_due(store: &Store, limit: u32, lease: Duration) -> Vec<DueRow> {
+    let room = PerLane::from_fn(|_| limit);
+    let due = store.lease_due(&room, Duration::ZERO, lease).await;
+    due.unwrap()
 }
 
 /// Claims with a lease that expires at once.
 pub(crate) async fn claim_and_die(store: &Store, run: &str) -> Fence {
-    let claim = store.claim(&id(run), "dead", Duration::ZERO).await.unwrap();
+    let claim = claim_as(store, run, "dead", Duration::ZERO).await;
     claim.unwrap().fence
 }
 

@@ -1,0 +1,69 @@
+//! Messages that could not be used.
+
+use crate::domain::DeadLetterId;
+
+use super::{
+    super::{
+        DeadLetter, StoreError,
+        rows::{DeadLetterRow, read_all},
+    },
+    PostgresStore,
+};
+
+const INSERT_DEAD_LETTER: &str = "
+    insert into dead_letters (
+        id, reason, message, queue, body, body_bytes, headers, received_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8)
+    on conflict (id) do nothing";
+
+const DEAD_LETTERS: &str = "
+    select id, reason, message, queue, body, body_bytes, headers, received_at
+      from dead_letters
+     order by received_at desc, id desc
+     limit $1 offset $2";
+
+const DROP_DEAD_LETTER: &str = "delete from dead_letters where id = $1";
+
+impl PostgresStore {
+    pub(in crate::store) async fn insert_dead_letter(
+        &self,
+        letter: &DeadLetter,
+    ) -> Result<(), StoreError> {
+        sqlx::query(INSERT_DEAD_LETTER)
+            .bind(letter.id.as_str())
+            .bind(&letter.reason)
+            .bind(&letter.message)
+            .bind(letter.queue.as_deref())
+            .bind(&letter.body)
+            .bind(letter.body_bytes)
+            .bind(letter.headers.as_str())
+            .bind(letter.received_at)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn dead_letters(
+        &self,
+        limit: u32,
+        offset: u64,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let rows: Vec<DeadLetterRow> = sqlx::query_as(DEAD_LETTERS)
+            .bind(i64::from(limit))
+            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        read_all(rows)
+    }
+
+    pub(in crate::store) async fn drop_dead_letter(
+        &self,
+        id: &DeadLetterId,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(DROP_DEAD_LETTER)
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}

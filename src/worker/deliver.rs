@@ -1,0 +1,275 @@
+//! One delivery: store what was published, claim, create, execute.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{
+    create::creation,
+    process::{Work, Worker, WorkerParts},
+    slots::Slot,
+};
+use crate::{
+    broker::{Intent, Message},
+    domain::{Jitter, Refusal, Retry, RetryDelay, RunId},
+    engine::{EngineError, MOST_LOST_LEASES, Signals, Stopped},
+    intake::{IntentOutcome, Planned},
+    store::{Claim, Claimed, StoreError, Written},
+};
+
+/// A run that has lost so many leases is suspected of costing its workers.
+const SUSPECT_AFTER: i64 = 2;
+
+/// How long a suspected run waits before it is tried again: a quarter of a second, doubling with
+/// every lease lost, at most two seconds.
+fn pause_after(lost: i64) -> Duration {
+    let doublings = u32::try_from(lost - SUSPECT_AFTER).unwrap_or(0).min(3);
+    Duration::from_millis(250) * 2_u32.pow(doublings)
+}
+
+/// The right to claim and execute one run.
+#[derive(Debug)]
+struct Turn {
+    _slot: Slot,
+    _alone: Option<OwnedSemaphorePermit>,
+}
+
+impl Worker {
+    /// Does what a message asks. What it leaves unsettled is settled by the caller.
+    pub(super) async fn process(&self, work: Work, slot: Slot) -> Result<(), EngineError> {
+        let run_id = match &work.message {
+            Message::Dispatch(dispatch) => dispatch.run_id.clone(),
+            Message::Intent(intent) => match self.store_intent(intent, &work).await? {
+                Some(run_id) => run_id,
+                None => return Ok(()),
+            },
+        };
+        let Some(_turn) = self.turn(&run_id, &work, slot).await? else {
+            return Ok(());
+        };
+        let claimed = Instant::now();
+        let ttl = self.parts.config.lease();
+        let claim = match self.parts.store.claim(&run_id, &self.name, ttl).await? {
+            Claimed::Claimed(claim) => *claim,
+            Claimed::Refused => return Ok(()),
+            Claimed::NoSuchRun => {
+                tracing::warn!(%run_id, "a message names a run that is not in the ledger");
+                work.settlement.reject().await;
+                return Ok(());
+            }
+        };
+        self.record_wait(&claim);
+        let signals = Signals::default();
+        signals.lease.good_until(claimed + ttl * 2 / 3);
+        let _holding = self
+            .held
+            .hold(claim.fence.clone(), signals.clone(), claimed);
+        if self.tasks.is_closed() {
+            signals.drain.cancel();
+        }
+        let claim = self.created(claim, &signals).await?;
+        work.settlement.ack().await;
+        let Some(claim) = claim else { return Ok(()) };
+        self.execute(&run_id, &claim, &signals).await
+    }
+
+    /// Stores a published retry; the run to go on with, if there is one.
+    async fn store_intent(
+        &self,
+        intent: &Intent,
+        work: &Work,
+    ) -> Result<Option<RunId>, StoreError> {
+        let traceparent = work.traceparent.clone();
+        let intake = &self.parts.intake;
+        let outcome = intake.intent(intent, work.lane, traceparent).await?;
+        let (result, run_id) = match outcome {
+            IntentOutcome::Accepted(run_id) => ("accepted", Some(run_id)),
+            IntentOutcome::Refused => ("refused", None),
+            IntentOutcome::Duplicate => ("duplicate", None),
+            IntentOutcome::Unusable(unusable) => {
+                tracing::warn!(
+                    reason = unusable.reason,
+                    retry_id = %intent.retry_id,
+                    "a published retry can't be used"
+                );
+                work.settlement.reject().await;
+                ("unusable", None)
+            }
+        };
+        metrics::counter!("redrive_intents_total", "outcome" => result).increment(1);
+        work.settlement.ack().await;
+        Ok(run_id)
+    }
+
+    /// Makes a message's work due for others: nobody here has time for it.
+    pub(super) async fn put_back(&self, work: Work) -> Result<(), StoreError> {
+        match &work.message {
+            Message::Dispatch(dispatch) => self.parts.store.unmark_sent(&dispatch.run_id).await,
+            // Stored, it is due like everything else.
+            Message::Intent(intent) => self.store_intent(intent, &work).await.map(|_| ()),
+        }
+    }
+
+    /// How long a retry waited for a worker: what its requester feels.
+    fn record_wait(&self, claim: &Claim) {
+        if claim.retry.is_some() && !claim.run.created && claim.lost_leases == 0 {
+            let waited = self.parts.clock.now() - claim.run.created_at;
+            let seconds = waited.to_std().unwrap_or_default().as_secs_f64();
+            metrics::histogram!("redrive_retry_wait_seconds").record(seconds);
+        }
+    }
+
+    /// Waits until the run may be claimed. One that has lost leases may be what its workers died
+    /// of: such runs are claimed one at a time, so that they don't take others along, after a pause,
+    /// so that a process that is killed again and again is not taken for their doing, and hold no
+    /// slot and no delivery while they wait. None when the worker stops meanwhile.
+    async fn turn(
+        &self,
+        run_id: &RunId,
+        work: &Work,
+        slot: Slot,
+    ) -> Result<Option<Turn>, StoreError> {
+        let lost = self.parts.store.lost_leases(run_id).await?;
+        if lost < SUSPECT_AFTER {
+            return Ok(Some(Turn {
+                _slot: slot,
+                _alone: None,
+            }));
+        }
+        drop(slot);
+        work.settlement.ack().await;
+        let turn = async {
+            tokio::time::sleep(pause_after(lost)).await;
+            let alone = Arc::clone(&self.suspects).acquire_owned().await.ok()?;
+            Some(Turn {
+                _slot: self.slots.take_for_work().await,
+                _alone: Some(alone),
+            })
+        };
+        tokio::select! {
+            () = self.stopping.cancelled() => {
+                self.parts.store.unmark_sent(run_id).await?;
+                Ok(None)
+            }
+            turn = turn => Ok(turn),
+        }
+    }
+
+    async fn execute(
+        &self,
+        run_id: &RunId,
+        claim: &Claim,
+        signals: &Signals,
+    ) -> Result<(), EngineError> {
+        let stopped = self.parts.engine.execute(claim, signals).await?;
+        tracing::info!(%run_id, epoch = claim.fence.epoch, outcome = ?stopped, "let go of a run");
+        if let Stopped::Ended(status) = stopped {
+            let trigger = if claim.retry.is_some() {
+                "retry"
+            } else {
+                "start"
+            };
+            metrics::counter!("redrive_runs_total", "status" => status.as_str(), "trigger" => trigger)
+                .increment(1);
+        }
+        Ok(())
+    }
+
+    /// The claim on a run that has its state; none if its retry is refused or the lease lost.
+    async fn created(
+        &self,
+        mut claim: Claim,
+        signals: &Signals,
+    ) -> Result<Option<Claim>, StoreError> {
+        let retry = match &claim.retry {
+            Some(retry) if !claim.run.created => retry.clone(),
+            _ => return Ok(Some(claim)),
+        };
+        let written = self.insist_on_create(&claim, &retry, signals).await?;
+        match written {
+            Some(Written::Done { cancel_requested }) => {
+                claim.run.created = true;
+                if cancel_requested {
+                    claim.run.cancel_requested_at = Some(self.parts.clock.now());
+                }
+                Ok(Some(claim))
+            }
+            Some(Written::LeaseLost) | None => Ok(None),
+        }
+    }
+
+    /// Creates again while the ledger is away and the lease is good; a repeat changes nothing.
+    async fn insist_on_create(
+        &self,
+        claim: &Claim,
+        retry: &Retry,
+        signals: &Signals,
+    ) -> Result<Option<Written>, StoreError> {
+        let mut delay = RetryDelay::new(
+            Duration::from_millis(50),
+            Duration::from_secs(2),
+            Jitter::Half,
+        );
+        loop {
+            let error = match self.create(claim, retry).await {
+                Err(error @ (StoreError::Unavailable(_) | StoreError::InDoubt(_))) => error,
+                done => return done,
+            };
+            tracing::warn!(run_id = %claim.run.id, %error, "creating again");
+            tokio::select! {
+                () = signals.lost.cancelled() => return Err(error),
+                () = signals.abort.cancelled() => return Err(error),
+                () = tokio::time::sleep(delay.next_delay()) => {}
+            }
+        }
+    }
+
+    /// Validates the source again, then creates the run or refuses the retry (none).
+    async fn create(&self, claim: &Claim, retry: &Retry) -> Result<Option<Written>, StoreError> {
+        let WorkerParts { store, clock, .. } = &self.parts;
+        let source = &retry.source_run_id;
+        if claim.lost_leases >= MOST_LOST_LEASES {
+            return self
+                .refuse(
+                    claim,
+                    retry,
+                    &Refusal::workers_lost(source, claim.lost_leases),
+                )
+                .await;
+        }
+        let planned = Planned::load(store, &retry.organization_id, source).await?;
+        let refusal = match planned {
+            Some(Ok(planned)) => {
+                let creation = creation(&planned, clock.now());
+                return store.create(&claim.fence, &creation).await.map(Some);
+            }
+            Some(Err(refusal)) => refusal,
+            None => Refusal::missing_state(source, "record in this ledger"),
+        };
+        self.refuse(claim, retry, &refusal).await
+    }
+
+    /// Ends the retry with its reason on record.
+    async fn refuse(
+        &self,
+        claim: &Claim,
+        retry: &Retry,
+        refusal: &Refusal,
+    ) -> Result<Option<Written>, StoreError> {
+        tracing::warn!(retry_id = %retry.id, reason = refusal.reason.as_str(), "refused a retry");
+        let now = self.parts.clock.now();
+        self.parts.store.refuse(&claim.fence, refusal, now).await?;
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_of_a_suspected_run_grows_to_two_seconds() {
+        let pauses: Vec<_> = (2..8).map(|lost| pause_after(lost).as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1_000, 2_000, 2_000, 2_000]);
+    }
+}
