@@ -49,7 +49,7 @@ mod running;
 mod telemetry;
 
 pub use running::{Running, StopSignals};
-pub use telemetry::init_logging;
+pub use telemetry::{Telemetry, init_telemetry};
 
 use std::{sync::Arc, time::Duration};
 

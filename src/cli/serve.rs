@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{CliError, database, database::ConfigArgs, migrate};
 use crate::{
-    app::{App, StopSignals, init_logging},
+    app::{App, StopSignals, init_telemetry},
     config::Config,
 };
 
@@ -49,7 +49,7 @@ impl Serve {
         if let Some(listen) = self.listen {
             config.server.listen = listen;
         }
-        init_logging(&config.log)?;
+        let _telemetry = init_telemetry(&config.log)?;
         if self.migrate {
             migrate::migrate(&database::connect(&config).await?).await?;
         }
