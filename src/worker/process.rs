@@ -7,14 +7,15 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{create::creation, held::Held, lease};
 use crate::{
-    broker::{Broker, Delivery, Hints},
+    broker::{Broker, Delivery, Dispatch, Hints},
     config::WorkerConfig,
-    domain::{Clock, Jitter, Refusal, Retry, RetryDelay, RunId},
+    domain::{Clock, Jitter, Refusal, Retry, RetryDelay, RetryId, RunId, join_trace},
     engine::{Engine, EngineError, MOST_LOST_LEASES, Signals, Stopped},
-    intake::Planned,
+    intake::{Planned, record_end},
     store::{Claim, Store, StoreError, Written},
 };
 
@@ -133,15 +134,20 @@ impl Worker {
     /// Keeps a panic in one run from the others. Its lease expires, and counts as lost.
     async fn fenced(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
         let run_id = delivery.dispatch.run_id.clone();
+        let span = span(&delivery.dispatch);
         let worker = self.clone();
-        let outcome = tokio::spawn(async move { worker.process(delivery, slot).await }).await;
-        match outcome {
+        let work = async move { worker.process(delivery, slot).await };
+        let outcome = tokio::spawn(work.instrument(span.clone())).await;
+        if !matches!(outcome, Ok(Ok(()))) {
+            span.record("otel.status_code", "error");
+        }
+        span.in_scope(|| match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::error!(%run_id, error = %Causes(&error), "the run could not go on; it is taken over");
             }
             Err(panic) => tracing::error!(%run_id, error = %panic, "the run's task panicked"),
-        }
+        });
         self.parts.hints.something_is_due();
     }
 
@@ -162,6 +168,9 @@ impl Worker {
             delivery.ack();
             return Ok(());
         };
+        if let Some(source) = &claim.run.source_run_id {
+            Span::current().record("source_run_id", source.as_str());
+        }
         let signals = Signals::default();
         signals.lease.good_until(claimed + ttl * 2 / 3);
         let _holding = self
@@ -217,13 +226,8 @@ impl Worker {
         let stopped = self.parts.engine.execute(claim, signals).await?;
         tracing::info!(%run_id, epoch = claim.fence.epoch, outcome = ?stopped, "let go of a run");
         if let Stopped::Ended(status) = stopped {
-            let trigger = if claim.retry.is_some() {
-                "retry"
-            } else {
-                "start"
-            };
-            metrics::counter!("redrive_runs_total", "status" => status.as_str(), "trigger" => trigger)
-                .increment(1);
+            let now = self.parts.clock.now();
+            record_end(&claim.run, status, claim.retry.is_some(), now);
         }
         Ok(())
     }
@@ -311,9 +315,30 @@ impl Worker {
     ) -> Result<Option<Written>, StoreError> {
         tracing::warn!(retry_id = %retry.id, reason = refusal.reason.as_str(), "refused a retry");
         let now = self.parts.clock.now();
-        self.parts.store.refuse(&claim.fence, refusal, now).await?;
+        let written = self.parts.store.refuse(&claim.fence, refusal, now).await?;
+        if matches!(written, Written::Done { .. }) {
+            metrics::counter!("redrive_retries_total", "outcome" => "refused").increment(1);
+        }
         Ok(None)
     }
+}
+
+/// The span of one delivery, under the trace of the request behind it.
+fn span(dispatch: &Dispatch) -> Span {
+    let span = tracing::info_span!(
+        "process",
+        otel.name = Empty,
+        otel.kind = Empty,
+        otel.status_code = Empty,
+        messaging.system = Empty,
+        run_id = dispatch.run_id.as_str(),
+        source_run_id = Empty,
+        organization_id = dispatch.organization_id.as_str(),
+        retry_id = dispatch.retry_id.as_ref().map(RetryId::as_str),
+    );
+    let parent = dispatch.traceparent.as_deref();
+    join_trace(&span, parent, "process redrive", "consumer");
+    span
 }
 
 /// The right to claim and execute one run.
