@@ -19,3 +19,4 @@ mod store_pool;
 mod store_sql;
 mod support;
 mod take_over;
+mod tracing;
