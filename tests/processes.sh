@@ -17,14 +17,14 @@ runs() {
     [[ $line == *"$2"* ]]
 }
 
-# Ends process $1, whose command line holds $2, with the signals that follow, 15 s for each.
-end() {
-    local pid=$1 mark=$2 signal
-    shift 2
+# Ends process $2, whose command line holds $3, with the signals that follow, $1 seconds for each.
+end_within() {
+    local seconds=$1 pid=$2 mark=$3 signal tick
+    shift 3
     for signal in "$@"; do
         runs "$pid" "$mark" || return 0
         kill "-$signal" "$pid" 2>/dev/null || true
-        for _ in {1..150}; do
+        for ((tick = 0; tick < seconds * 10; tick++)); do
             runs "$pid" "$mark" || return 0
             sleep 0.1
         done
@@ -32,6 +32,9 @@ end() {
     runs "$pid" "$mark" && say "process $pid ($mark) does not end" && return 1
     return 0
 }
+
+# The same with 15 seconds.
+end() { end_within 15 "$@"; }
 
 listens() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 
