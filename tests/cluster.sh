@@ -32,8 +32,8 @@ program() {
     readlink -f "${CARGO_TARGET_DIR:-target}/debug/redrive"
 }
 
-# Becomes redrive's command $1 with this deployment's configuration: for a subshell. The file keeps a
-# redrive.toml of the working directory out, and its path marks the process as this deployment's.
+# Becomes redrive's command $1 with this deployment's configuration: for a subshell. The file keeps
+# a redrive.toml of the working directory out, and its path marks the process as this deployment's.
 exec_redrive() {
     unset DATABASE_URL AMQP_URL PORT REDRIVE_DATABASE__URL REDRIVE_BROKER__URL
     unset REDRIVE_SERVER__LISTEN REDRIVE_SERVER__HEALTH_LISTEN
@@ -69,6 +69,7 @@ url_of() {
 # Whether /readyz at URL $1 answers 200.
 is_ready() {
     local address=${1#http://} status
+    # shellcheck disable=SC2016 # the inner bash expands
     status=$(timeout 5 bash -c '
         exec 3<>"/dev/tcp/$0/$1" || exit 1
         printf "GET /readyz HTTP/1.0\r\nHost: %s:%s\r\n\r\n" "$0" "$1" >&3
@@ -140,8 +141,8 @@ start() {
     [[ -z $(ls -A "$DIR") ]] || die "$DIR is not empty"
     chmod 711 "$DIR" # PostgreSQL's user passes through it
     program >"$DIR/program"
-    printf '[http]\nallow_networks = ["127.0.0.0/8"] # to try things with targets on this machine\n' \
-        >"$DIR/redrive.toml"
+    # To try things with targets on this machine.
+    printf '[http]\nallow_networks = ["127.0.0.0/8"]\n' >"$DIR/redrive.toml"
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     trap 'stop_all || true' EXIT

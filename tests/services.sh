@@ -6,7 +6,7 @@
 #
 # While the private servers of DIR are up, for trying what happens when one goes away:
 #
-#   ... stop-postgres DIR [fast|immediate]      end the server, keep its data; `immediate` is a crash
+#   ... stop-postgres DIR [fast|immediate]      end the server, keep its data (`immediate`: crash)
 #   ... start-postgres DIR                      start it again, with the same port and data
 #   ... restart-postgres DIR [fast|immediate]   both
 #   ... stop-rabbitmq DIR [fast|immediate]      end the node, keep its data
@@ -33,6 +33,7 @@ source "${BASH_SOURCE[0]%/*}/processes.sh"
 
 # Whether an AMQP broker answers the protocol header at host $1, port $2.
 speaks_amqp() {
+    # shellcheck disable=SC2016 # the inner bash expands
     timeout 5 bash -c '
         exec 3<>"/dev/tcp/$0/$1" || exit 1
         printf "AMQP\0\0\11\1" >&3
