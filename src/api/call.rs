@@ -18,7 +18,7 @@ use super::{
     query::Query,
 };
 use crate::{
-    domain::{MAX_NESTING, RetryId, RunId, parse_json},
+    domain::{DeadLetterId, MAX_NESTING, RetryId, RunId, parse_json},
     intake::Caller,
 };
 
@@ -80,6 +80,12 @@ impl Call {
     pub(super) fn retry_id(&self) -> Result<RetryId, ApiError> {
         let id = self.id.as_deref().and_then(|id| id.parse().ok());
         id.ok_or_else(ApiError::retry_not_found)
+    }
+
+    /// The dead letter that the path names.
+    pub(super) fn dead_letter_id(&self) -> Result<DeadLetterId, ApiError> {
+        let id = self.id.as_deref().and_then(|id| id.parse().ok());
+        id.ok_or_else(ApiError::dead_letter_not_found)
     }
 
     /// The parameters behind the path.
