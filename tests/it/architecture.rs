@@ -153,6 +153,49 @@ fn no_source_file_is_too_long_to_read() {
     assert!(long.is_empty(), "\n{}\n", long.join("\n"));
 }
 
+#[test]
+fn every_metric_is_described_as_what_it_is() {
+    let all: Vec<_> = sources().iter().flat_map(|s| metrics(&s.text)).collect();
+    let of = |described: bool| -> BTreeSet<_> {
+        let some = all.iter().filter(|metric| metric.0 == described);
+        some.map(|(_, kind, name)| (*kind, name.as_str())).collect()
+    };
+    let (recorded, described) = (of(false), of(true));
+    assert!(recorded.len() > 15, "{recorded:?}");
+    assert_eq!(recorded, described);
+    for (kind, name) in recorded {
+        let is_ours = name.starts_with("redrive_") || name.starts_with("http_server_");
+        assert!(is_ours, "{name}");
+        let is_total = name.ends_with("_total");
+        assert_eq!(is_total, kind == "counter", "{name} is a {kind}");
+    }
+}
+
+#[test]
+fn metrics_are_found_wherever_they_stand() {
+    let text = "describe_gauge!(\n    \"a\", \"b\"); select! { () = x => metrics::counter!(\"c\").increment(1) }";
+    let found = [(true, "gauge", "a"), (false, "counter", "c")];
+    let found = found.map(|(described, kind, name)| (described, kind, name.to_owned()));
+    let mut metrics = metrics(text);
+    metrics.sort_by(|a, b| a.2.cmp(&b.2));
+    assert_eq!(metrics, found);
+}
+
+/// The metrics that a text describes (true) or records (false), with their kinds.
+fn metrics(text: &str) -> Vec<(bool, &'static str, String)> {
+    let mut found = Vec::new();
+    for kind in ["counter", "gauge", "histogram"] {
+        for (at, call) in text.match_indices(&format!("{kind}!(")) {
+            let rest = text[at + call.len()..].trim_start();
+            let name = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            let (name, _) =
+                name.unwrap_or_else(|| panic!("a {kind} without a plain name: {rest:.80}"));
+            found.push((text[..at].ends_with("describe_"), kind, name.to_owned()));
+        }
+    }
+    found
+}
+
 /// A file of `src`, its path relative to it.
 struct Source {
     path: String,
