@@ -9,6 +9,7 @@
 
 mod client;
 mod database;
+mod dead_letters;
 mod demo;
 mod dev;
 mod error;
@@ -75,6 +76,9 @@ enum Command {
     /// See what became of accepted retries over the API
     #[command(subcommand, infer_subcommands = true)]
     Retries(retries::Retries),
+    /// See and drop messages that could not be used over the API (operator token)
+    #[command(subcommand, infer_subcommands = true)]
+    DeadLetters(dead_letters::DeadLetters),
 }
 
 impl Cli {
@@ -84,6 +88,7 @@ impl Cli {
         match &self.command {
             Command::Runs(runs) => runs.format(),
             Command::Retries(retries) => retries.format(),
+            Command::DeadLetters(letters) => letters.format(),
             Command::Token(token) => token.format(),
             Command::Demo(_) | Command::Dev(_) | Command::Serve(_) | Command::Migrate(_) => {
                 Format::Table
@@ -105,6 +110,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(token) => token.run().await,
         Command::Runs(runs) => runs.run().await,
         Command::Retries(retries) => retries.run().await,
+        Command::DeadLetters(letters) => letters.run().await,
     }
 }
 
@@ -143,6 +149,9 @@ mod tests {
             "redrive retries list --state refused --source run_1 -o jsonl",
             "redrive retries get rty_1",
             "redrive retr l",
+            "redrive dead-letters list --limit 5 --offset 10 -o id",
+            "redrive dead-letters get dl_1 --json",
+            "redrive dead-letters drop dl_1 dl_2 --url http://h:1 --token t",
         ] {
             assert!(parses(line), "{line}");
         }
@@ -161,6 +170,8 @@ mod tests {
             "redrive runs list --status done",
             "redrive runs get run_1 -o json --json",
             "redrive serve --roles cook",
+            "redrive dead-letters list --limit 101",
+            "redrive dead-letters drop",
         ] {
             assert!(!parses(line), "{line}");
         }
