@@ -12,6 +12,7 @@ mod database;
 mod dead_letters;
 mod demo;
 mod dev;
+mod doctor;
 mod error;
 mod input;
 mod json_text;
@@ -67,6 +68,8 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database up to this version
     Migrate(migrate::Migrate),
+    /// Look whether everything is there and works, and say what to do; changes nothing
+    Doctor(doctor::Doctor),
     /// Make, list and revoke API tokens, directly in the database
     #[command(subcommand, infer_subcommands = true)]
     Token(token::Token),
@@ -89,6 +92,7 @@ impl Cli {
             Command::Runs(runs) => runs.format(),
             Command::Retries(retries) => retries.format(),
             Command::DeadLetters(letters) => letters.format(),
+            Command::Doctor(doctor) => doctor.format(),
             Command::Token(token) => token.format(),
             Command::Demo(_) | Command::Dev(_) | Command::Serve(_) | Command::Migrate(_) => {
                 Format::Table
@@ -111,6 +115,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Runs(runs) => runs.run().await,
         Command::Retries(retries) => retries.run().await,
         Command::DeadLetters(letters) => letters.run().await,
+        Command::Doctor(doctor) => doctor.run().await,
     }
 }
 
@@ -152,6 +157,9 @@ mod tests {
             "redrive dead-letters list --limit 5 --offset 10 -o id",
             "redrive dead-letters get dl_1 --json",
             "redrive dead-letters drop dl_1 dl_2 --url http://h:1 --token t",
+            "redrive doctor",
+            "redrive doctor --config redrive.toml --url http://h:1 --token t -o json",
+            "redrive doctor --json",
         ] {
             assert!(parses(line), "{line}");
         }
@@ -172,6 +180,8 @@ mod tests {
             "redrive serve --roles cook",
             "redrive dead-letters list --limit 101",
             "redrive dead-letters drop",
+            "redrive doctor -o id",
+            "redrive doctor -o table --json",
         ] {
             assert!(!parses(line), "{line}");
         }
