@@ -115,7 +115,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Runs(runs) => runs.run().await,
         Command::Retries(retries) => retries.run().await,
         Command::DeadLetters(letters) => letters.run().await,
-        Command::Doctor(doctor) => doctor.run().await,
+        Command::Doctor(doctor) => Box::pin(doctor.run()).await,
     }
 }
 

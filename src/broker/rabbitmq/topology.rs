@@ -68,10 +68,10 @@ fn reply_code(error: &RabbitMqError) -> Option<u16> {
     let RabbitMqError::Broker(error) = error else {
         return None;
     };
-    match error.kind() {
-        lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
+    if let lapin::ErrorKind::ProtocolError(error) = error.kind() {
+        return Some(error.get_id());
     }
+    None
 }
 
 async fn declare_on(channel: &Channel, names: &Names) -> Result<(), RabbitMqError> {

@@ -1,6 +1,6 @@
 //! One check: what it looked at, and a sentence about it.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use serde::Serialize;
 
@@ -68,13 +68,50 @@ pub(super) fn all_skipped<'a>(
     names.iter().map(move |name| Check::skipped(name, why))
 }
 
+/// An error and its causes; some errors hold the text of their cause already.
+pub(super) fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// Waits for an answer, but not for ever; an error becomes its sentence, causes included.
 pub(super) async fn within<T, E>(answer: impl Future<Output = Result<T, E>>) -> Result<T, String>
 where
-    E: std::error::Error + Send + Sync + 'static,
+    E: Error,
 {
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(answer) => answer.map_err(|error| format!("{:#}", anyhow::Error::new(error))),
+        Ok(answer) => answer.map_err(|error| sentence(&error)),
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_every_cause_once() {
+        let io = || std::io::Error::other("refused");
+        let inner = sqlx::Error::Io(io());
+        let text = sentence(&crate::store::StoreError::Unavailable(inner));
+        assert!(
+            text.starts_with("the database is not available: "),
+            "{text}"
+        );
+        assert_eq!(text.matches("refused").count(), 1, "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_waited_for_for_ever() {
+        let never = std::future::pending::<Result<(), std::fmt::Error>>();
+        assert_eq!(within(never).await, Err("no answer within 10 s".to_owned()));
     }
 }

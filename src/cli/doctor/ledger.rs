@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::check::{Check, all_skipped, within};
+use super::check::{Check, all_skipped, sentence, within};
 use crate::{
     config::DatabaseConfig,
     domain::{Clock, Lane, SystemClock, Timestamp},
@@ -47,7 +47,7 @@ pub(super) async fn checks(config: &DatabaseConfig) -> Vec<Check> {
 
 /// Connects, without making a file that is not there.
 async fn reach(config: &DatabaseConfig) -> Result<Store, String> {
-    let file = Store::file(config).map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+    let file = Store::file(config).map_err(|error| sentence(&error))?;
     if let Some(file) = file
         && !is_there(&file).await
     {

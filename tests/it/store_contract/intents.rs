@@ -26,7 +26,7 @@ async fn accept(store: &Store, new: &NewRetry) -> AcceptedIntent {
 async fn refusal(store: &Store, new: &NewRetry) -> Refusal {
     match accept(store, new).await {
         AcceptedIntent::Refused(refusal) => refusal,
-        other => panic!("{other:?}"),
+        other @ (AcceptedIntent::Accepted(_) | AcceptedIntent::Exists(_)) => panic!("{other:?}"),
     }
 }
 
