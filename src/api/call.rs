@@ -19,7 +19,9 @@ use super::{
     query::Query,
 };
 use crate::{
-    domain::{MAX_NESTING, RetryId, RunId, is_traceparent, parse_json, traceparent_of},
+    domain::{
+        DeadLetterId, MAX_NESTING, RetryId, RunId, is_traceparent, parse_json, traceparent_of,
+    },
     intake::Caller,
 };
 
@@ -89,6 +91,12 @@ impl Call {
         let id: RetryId = id.ok_or_else(ApiError::retry_not_found)?;
         Span::current().record("retry_id", id.as_str());
         Ok(id)
+    }
+
+    /// The dead letter that the path names.
+    pub(super) fn dead_letter_id(&self) -> Result<DeadLetterId, ApiError> {
+        let id = self.id.as_deref().and_then(|id| id.parse().ok());
+        id.ok_or_else(ApiError::dead_letter_not_found)
     }
 
     /// The parameters behind the path.

@@ -92,6 +92,11 @@ impl ApiError {
         Self::new(Reason::RetryNotFound, "there is no such retry")
     }
 
+    /// 404: no such dead letter.
+    pub(super) fn dead_letter_not_found() -> Self {
+        Self::new(Reason::DeadLetterNotFound, "there is no such dead letter")
+    }
+
     /// 500: the cause is logged, and not shown.
     pub(super) fn internal(cause: Arc<dyn Error + Send + Sync>) -> Self {
         let mut error = Self::new(Reason::Internal, "an internal error; the log has more");

@@ -63,6 +63,21 @@ pub struct Links {
 }
 
 impl Links {
+    /// The connections that this process uses, and whether each works; none without `RabbitMQ`.
+    pub(super) fn up(&self) -> Vec<(&'static str, bool)> {
+        let Broker::RabbitMq(rabbit) = &self.broker else {
+            return Vec::new();
+        };
+        let status = rabbit.status();
+        let links = [
+            ("publish", self.publishes, status.publish),
+            ("consume", self.consumes, status.consume),
+        ];
+        let used = links.into_iter().filter(|(_, used, _)| *used);
+        used.map(|(name, _, link)| (name, trouble(&link).is_none()))
+            .collect()
+    }
+
     /// What is wrong with a connection that this process needs; none when it needs none.
     fn check(&self) -> Option<Check> {
         let Broker::RabbitMq(rabbit) = &self.broker else {
@@ -240,6 +255,26 @@ mod tests {
         let text = body_text(response).await;
         assert!(text.contains(r#""missing":["migrations"]"#), "{text}");
         assert!(text.contains("2 to apply"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn only_connections_that_are_used_are_up_or_down() {
+        let config = crate::config::BrokerConfig {
+            url: Some(crate::config::Secret::new("amqp://127.0.0.1:1")),
+            ..crate::config::BrokerConfig::default()
+        };
+        let rabbit = crate::broker::RabbitMq::new(&config).unwrap();
+        let mut links = Links {
+            broker: Broker::RabbitMq(rabbit),
+            publishes: true,
+            consumes: false,
+            serves_api: true,
+        };
+        assert_eq!(links.up(), [("publish", false)]);
+        links.consumes = true;
+        assert_eq!(links.up(), [("publish", false), ("consume", false)]);
+        links.broker = Broker::InProcess(crate::broker::InProcess::new(1));
+        assert_eq!(links.up(), []);
     }
 
     #[test]

@@ -137,13 +137,63 @@ fn describe_delivery() {
         "redrive_leases_lost_total",
         "Leases that could not be renewed: another worker has taken over, or the run was ended."
     );
+    describe_histogram!(
+        "redrive_retry_wait_seconds",
+        Unit::Seconds,
+        "Time from the acceptance of a retry to its first claim by a worker."
+    );
+    describe_work();
+    describe_broker();
+}
+
+fn describe_work() {
+    describe_gauge!(
+        "redrive_worker_slots",
+        "Runs that this process executes at once."
+    );
+    describe_gauge!(
+        "redrive_worker_slots_busy",
+        "How many of its slots are taken."
+    );
+    describe_gauge!("redrive_workers_live", "Workers of the installation.");
+    describe_gauge!(
+        "redrive_worker_slots_live",
+        "Slots of all workers of the installation."
+    );
     describe_counter!(
         "redrive_runs_rescued_total",
-        "Runs whose lease had expired and that were made due again."
+        "Runs whose worker was gone, or that nobody would have taken, made due again."
     );
     describe_counter!(
         "redrive_dispatches_resent_total",
-        "Sent rows that nobody claimed in time and that were made due again."
+        "Messages that were sent and not claimed in time, to be sent again."
+    );
+}
+
+fn describe_broker() {
+    describe_counter!(
+        "redrive_messages_published_total",
+        "Messages to RabbitMQ, by what became of them; only confirmed is success."
+    );
+    describe_counter!(
+        "redrive_messages_consumed_total",
+        "Messages from RabbitMQ, by how they were settled."
+    );
+    describe_counter!(
+        "redrive_intents_total",
+        "Published retries, by what became of them."
+    );
+    describe_counter!(
+        "redrive_dead_letters_total",
+        "Messages that could not be used and were kept."
+    );
+    describe_gauge!(
+        "redrive_dead_letters",
+        "Messages that could not be used and are still kept."
+    );
+    describe_gauge!(
+        "redrive_broker_up",
+        "Whether a connection that this process uses works: 1 or 0."
     );
 }
 
@@ -170,6 +220,9 @@ pub(super) fn record_retry(outcome: &'static str) {
 
 /// `GET /metrics`.
 pub(super) async fn scrape(State(api): State<Api>) -> Response {
+    for (link, is_up) in api.links.up() {
+        gauge!("redrive_broker_up", "link" => link).set(f64::from(u8::from(is_up)));
+    }
     match api.store.backlog().await {
         Ok(backlog) => show(Some(backlog)),
         Err(error) => {
@@ -190,16 +243,14 @@ pub(super) async fn scrape(State(api): State<Api>) -> Response {
     reason = "counts of rows stay far below 2^52"
 )]
 fn show(backlog: Option<Backlog>) {
-    let [due, oldest, leased] = backlog.map_or([f64::NAN; 3], |backlog| {
-        [
-            backlog.due as f64,
-            backlog.oldest_seconds,
-            backlog.leased as f64,
-        ]
-    });
-    gauge!("redrive_outbox_pending").set(due);
+    let count = |of: fn(&Backlog) -> i64| backlog.as_ref().map_or(f64::NAN, |b| of(b) as f64);
+    let oldest = backlog.as_ref().map_or(f64::NAN, |b| b.oldest_seconds);
+    gauge!("redrive_outbox_pending").set(count(|b| b.due));
     gauge!("redrive_outbox_oldest_age_seconds").set(oldest);
-    gauge!("redrive_runs_leased").set(leased);
+    gauge!("redrive_runs_leased").set(count(|b| b.leased));
+    gauge!("redrive_workers_live").set(count(|b| b.workers));
+    gauge!("redrive_worker_slots_live").set(count(|b| b.slots));
+    gauge!("redrive_dead_letters").set(count(|b| b.dead_letters));
 }
 
 #[cfg(test)]
@@ -215,9 +266,11 @@ mod tests {
         show(Some(Backlog {
             due: 3,
             oldest_seconds: 1.5,
+            oldest_unsent_seconds: 0.5,
             leased: 2,
             workers: 1,
             slots: 32,
+            dead_letters: 4,
         }));
         let text = Metrics::install().render();
         for line in [
@@ -226,6 +279,9 @@ mod tests {
             "redrive_outbox_pending 3",
             "redrive_outbox_oldest_age_seconds 1.5",
             "redrive_runs_leased 2",
+            "redrive_workers_live 1",
+            "redrive_worker_slots_live 32",
+            "redrive_dead_letters 4",
             r#"redrive_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

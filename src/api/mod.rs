@@ -10,6 +10,7 @@
 
 pub mod auth;
 mod call;
+mod dead_letters;
 mod edge;
 mod envelope;
 mod error;
@@ -80,6 +81,11 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/retries", get(retries::list))
         .route("/v1/retries/{id}", get(retries::get))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route(
+            "/v1/dead-letters/{id}",
+            get(dead_letters::get).delete(dead_letters::remove),
+        )
 }
 
 #[cfg(test)]

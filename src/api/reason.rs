@@ -51,6 +51,8 @@ reasons! {
     RunNotFound = "run_not_found", 404_000;
     /// No such retry in the caller's organisation.
     RetryNotFound = "retry_not_found", 404_000;
+    /// No such dead letter.
+    DeadLetterNotFound = "dead_letter_not_found", 404_000;
     /// No such route.
     RouteNotFound = "route_not_found", 404_000;
     /// The route has no such method.
@@ -143,6 +145,7 @@ mod tests {
                 ("forbidden", 403, 403_000),
                 ("run_not_found", 404, 404_000),
                 ("retry_not_found", 404, 404_000),
+                ("dead_letter_not_found", 404, 404_000),
                 ("route_not_found", 404, 404_000),
                 ("method_not_allowed", 405, 405_000),
                 ("request_timeout", 408, 408_000),

@@ -1,11 +1,13 @@
 //! What a run and a retry look like in JSON. Users' own JSON goes out as its text.
 
+mod dead_letter;
 mod state;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::json;
 
 use crate::domain::{JsonText, NodeId, NodeRecord, Retry, Run, Timestamp, format_timestamp};
+pub(super) use dead_letter::DeadLetterView;
 use state::ExecutionState;
 
 /// A run with everything that belongs to it.

@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{CliError, output::OutputArgs};
 
+/// Where a server listens that was told nothing else.
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
 /// What every subcommand that calls the API takes.
 #[derive(Debug, Args)]
 pub(super) struct ApiArgs {
@@ -23,7 +26,7 @@ pub(super) struct ApiArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientArgs {
     /// Where the API is
-    #[arg(long, env = "REDRIVE_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "REDRIVE_URL", default_value = DEFAULT_URL)]
     url: String,
     /// The API token
     #[arg(long, env = "REDRIVE_TOKEN", hide_env_values = true)]
@@ -145,6 +148,25 @@ impl Client {
         body: Option<String>,
     ) -> Result<String, CliError> {
         self.call(Method::POST, path, &[], body).await
+    }
+
+    /// Deletes; gives the text of the answer's `data`.
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<String, CliError> {
+        self.call(Method::DELETE, path, &[], None).await
+    }
+
+    /// What `/readyz` answers, whatever its status; it needs no token.
+    pub(super) async fn ready(&self) -> Result<(u16, String), CliError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| CliError::Usage(format!("{} is no URL of an API", self.base)))?
+            .pop_if_empty()
+            .push("readyz");
+        let asked = self.http.get(url).timeout(self.timeout).send().await;
+        let response = asked.map_err(|e| self.unanswered(e))?;
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(|e| self.unanswered(e))?;
+        Ok((status, text))
     }
 
     async fn call(

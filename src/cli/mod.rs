@@ -9,8 +9,10 @@
 
 mod client;
 mod database;
+mod dead_letters;
 mod demo;
 mod dev;
+mod doctor;
 mod error;
 mod input;
 mod json_text;
@@ -66,6 +68,8 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database up to this version
     Migrate(migrate::Migrate),
+    /// Look whether everything is there and works, and say what to do; changes nothing
+    Doctor(doctor::Doctor),
     /// Make, list and revoke API tokens, directly in the database
     #[command(subcommand, infer_subcommands = true)]
     Token(token::Token),
@@ -75,6 +79,9 @@ enum Command {
     /// See what became of accepted retries over the API
     #[command(subcommand, infer_subcommands = true)]
     Retries(retries::Retries),
+    /// See and drop messages that could not be used over the API (operator token)
+    #[command(subcommand, infer_subcommands = true)]
+    DeadLetters(dead_letters::DeadLetters),
 }
 
 impl Cli {
@@ -84,6 +91,8 @@ impl Cli {
         match &self.command {
             Command::Runs(runs) => runs.format(),
             Command::Retries(retries) => retries.format(),
+            Command::DeadLetters(letters) => letters.format(),
+            Command::Doctor(doctor) => doctor.format(),
             Command::Token(token) => token.format(),
             Command::Demo(_) | Command::Dev(_) | Command::Serve(_) | Command::Migrate(_) => {
                 Format::Table
@@ -105,6 +114,8 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(token) => token.run().await,
         Command::Runs(runs) => runs.run().await,
         Command::Retries(retries) => retries.run().await,
+        Command::DeadLetters(letters) => letters.run().await,
+        Command::Doctor(doctor) => Box::pin(doctor.run()).await,
     }
 }
 
@@ -143,6 +154,12 @@ mod tests {
             "redrive retries list --state refused --source run_1 -o jsonl",
             "redrive retries get rty_1",
             "redrive retr l",
+            "redrive dead-letters list --limit 5 --offset 10 -o id",
+            "redrive dead-letters get dl_1 --json",
+            "redrive dead-letters drop dl_1 dl_2 --url http://h:1 --token t",
+            "redrive doctor",
+            "redrive doctor --config redrive.toml --url http://h:1 --token t -o json",
+            "redrive doctor --json",
         ] {
             assert!(parses(line), "{line}");
         }
@@ -161,6 +178,10 @@ mod tests {
             "redrive runs list --status done",
             "redrive runs get run_1 -o json --json",
             "redrive serve --roles cook",
+            "redrive dead-letters list --limit 101",
+            "redrive dead-letters drop",
+            "redrive doctor -o id",
+            "redrive doctor -o table --json",
         ] {
             assert!(!parses(line), "{line}");
         }

@@ -114,6 +114,43 @@ pub(super) fn retry(retry: &Value) -> String {
     ])
 }
 
+/// A table of messages that could not be used.
+pub(super) fn dead_letters(items: &[Value]) -> String {
+    let row = |letter: &Value| {
+        let cell = |name| text(letter, name).unwrap_or_default();
+        [
+            cell("id"),
+            cell("reason"),
+            cell("receivedAt"),
+            cell("queue"),
+            cell("bodyBytes"),
+            cut(&cell("message"), 80),
+        ]
+    };
+    let rows: Vec<_> = items.iter().map(row).collect();
+    table(
+        ["ID", "REASON", "RECEIVED", "QUEUE", "BYTES", "MESSAGE"],
+        &rows,
+    )
+}
+
+/// One message that could not be used; `-o json` has all of a long one.
+pub(super) fn dead_letter(letter: &Value) -> String {
+    let member = |name| text(letter, name);
+    let short = |name| member(name).map(|text| cut(&text, 1_000));
+    record(&[
+        ("id", member("id")),
+        ("reason", member("reason")),
+        ("message", member("message")),
+        ("queue", member("queue")),
+        ("received", member("receivedAt")),
+        ("bytes", member("bodyBytes")),
+        ("headers", short("headers")),
+        ("body", short("body")),
+        ("body (base64)", short("bodyBase64")),
+    ])
+}
+
 /// The answer to a retry: the new run.
 pub(super) fn accepted(run: &Value) -> String {
     let part = |name| run.get("retry").and_then(|retry| text(retry, name));
@@ -173,6 +210,9 @@ mod tests {
         let new = json!({ "id": "run_2", "retry": { "id": "rty_1", "state": "queued" } });
         assert!(accepted(&new).contains("queued"));
         assert_eq!(started(&json!({ "runId": "run_9" })), "run_9");
+        assert!(dead_letters(&[json!({ "id": "dl_1" })]).contains("dl_1"));
+        let letter = dead_letter(&json!({ "id": "dl_1", "body": "a\u{1b}\n".repeat(2_000) }));
+        assert!(letter.contains("a  a") && letter.len() < 1_100, "{letter}");
         assert_eq!(millis(&json!({ "startedAt": "soon" })), None);
     }
 }

@@ -31,7 +31,7 @@ pub use types::{
     WorkKind, WorkerReport, Written,
 };
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -67,6 +67,17 @@ impl Store {
             return PostgresStore::connect(config).await.map(Self::Postgres);
         }
         Err(StoreError::UnknownScheme)
+    }
+
+    /// The file that the URL names, there or not; none if it names a server.
+    ///
+    /// # Errors
+    /// The URL names no file.
+    pub fn file(config: &DatabaseConfig) -> Result<Option<PathBuf>, StoreError> {
+        if !config.url.expose().starts_with("sqlite:") {
+            return Ok(None);
+        }
+        SqliteStore::file(config).map(Some)
     }
 
     /// How many migrations this version has; both engines have the same ones.
@@ -279,8 +290,11 @@ ledger! {
     /// Messages that could not be used, newest first: at most `limit`, leaving out `offset`.
     ask fn dead_letters(&self, limit: u32, offset: u64) -> Vec<DeadLetter>;
 
-    /// Drops a message that could not be used; false if there is none.
-    ask fn drop_dead_letter(&self, id: &DeadLetterId) -> bool;
+    /// A message that could not be used.
+    ask fn dead_letter(&self, id: &DeadLetterId) -> Option<DeadLetter>;
+
+    /// Drops a message that could not be used, and gives it one last time; none if there is none.
+    ask fn drop_dead_letter(&self, id: &DeadLetterId) -> Option<DeadLetter>;
 
     /// Stores a token.
     ask fn insert_token(&self, token: &NewToken) -> ();

@@ -345,12 +345,16 @@ pub struct Backlog {
     pub due: i64,
     /// The age of the oldest of them, in seconds.
     pub oldest_seconds: f64,
+    /// The age of the oldest of them that is not on its way to a worker, in seconds.
+    pub oldest_unsent_seconds: f64,
     /// Runs that a worker holds.
     pub leased: i64,
     /// Workers that live.
     pub workers: i64,
     /// Slots of all of them.
     pub slots: i64,
+    /// Messages that could not be used and are kept.
+    pub dead_letters: i64,
 }
 
 /// An API token to store. The secret itself is never stored.

@@ -146,25 +146,6 @@ fn only_the_trace_context_and_the_export_name_opentelemetry() {
 }
 
 #[test]
-fn every_metric_is_described() {
-    // A macro's name and its first text: `counter!("redrive_runs_total"`.
-    let metric = regex::Regex::new(r#"\b(describe_)?(counter|gauge|histogram)!\(\s*"([^"]+)""#);
-    let (mut recorded, mut described) = (BTreeSet::new(), BTreeSet::new());
-    let metric = metric.unwrap();
-    for source in sources() {
-        for found in metric.captures_iter(&source.text) {
-            let set = match found.get(1) {
-                Some(_) => &mut described,
-                None => &mut recorded,
-            };
-            set.insert((found[3].to_owned(), found[2].to_owned()));
-        }
-    }
-    assert!(recorded.len() > 10, "{recorded:?}");
-    assert_eq!(recorded, described);
-}
-
-#[test]
 fn both_databases_have_the_same_migrations() {
     let names = |engine: &str| -> BTreeSet<String> {
         files(&root().join("migrations").join(engine))
@@ -184,6 +165,49 @@ fn no_source_file_is_too_long_to_read() {
         .map(|(path, lines)| format!("src/{path}: {lines} lines, {LONGEST_FILE} at most"))
         .collect();
     assert!(long.is_empty(), "\n{}\n", long.join("\n"));
+}
+
+#[test]
+fn every_metric_is_described_as_what_it_is() {
+    let all: Vec<_> = sources().iter().flat_map(|s| metrics(&s.text)).collect();
+    let of = |described: bool| -> BTreeSet<_> {
+        let some = all.iter().filter(|metric| metric.0 == described);
+        some.map(|(_, kind, name)| (*kind, name.as_str())).collect()
+    };
+    let (recorded, described) = (of(false), of(true));
+    assert!(recorded.len() > 15, "{recorded:?}");
+    assert_eq!(recorded, described);
+    for (kind, name) in recorded {
+        let is_ours = name.starts_with("redrive_") || name.starts_with("http_server_");
+        assert!(is_ours, "{name}");
+        let is_total = name.ends_with("_total");
+        assert_eq!(is_total, kind == "counter", "{name} is a {kind}");
+    }
+}
+
+#[test]
+fn metrics_are_found_wherever_they_stand() {
+    let text = "describe_gauge!(\n    \"a\", \"b\"); select! { () = x => metrics::counter!(\"c\").increment(1) }";
+    let found = [(true, "gauge", "a"), (false, "counter", "c")];
+    let found = found.map(|(described, kind, name)| (described, kind, name.to_owned()));
+    let mut metrics = metrics(text);
+    metrics.sort_by(|a, b| a.2.cmp(&b.2));
+    assert_eq!(metrics, found);
+}
+
+/// The metrics that a text describes (true) or records (false), with their kinds.
+fn metrics(text: &str) -> Vec<(bool, &'static str, String)> {
+    let mut found = Vec::new();
+    for kind in ["counter", "gauge", "histogram"] {
+        for (at, call) in text.match_indices(&format!("{kind}!(")) {
+            let rest = text[at + call.len()..].trim_start();
+            let name = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            let (name, _) =
+                name.unwrap_or_else(|| panic!("a {kind} without a plain name: {rest:.80}"));
+            found.push((text[..at].ends_with("describe_"), kind, name.to_owned()));
+        }
+    }
+    found
 }
 
 /// A file of `src`, its path relative to it.

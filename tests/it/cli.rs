@@ -16,7 +16,7 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary in a folder of its own; nothing of the environment configures it.
-fn redrive(folder: &Path) -> Command {
+pub(crate) fn redrive(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
     command.current_dir(folder).kill_on_drop(true);
     for name in [
@@ -31,7 +31,8 @@ fn redrive(folder: &Path) -> Command {
     command
 }
 
-async fn output(command: &mut Command) -> (Output, String) {
+/// What a command ended with, and its standard output as text.
+pub(crate) async fn output(command: &mut Command) -> (Output, String) {
     let output = timeout(PATIENCE, command.output()).await.unwrap().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     (output, text)

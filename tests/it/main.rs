@@ -8,6 +8,8 @@ mod bad_input;
 mod chaos;
 mod cli;
 mod contract;
+mod dead_letters;
+mod doctor;
 mod effects;
 mod fidelity;
 mod mixtures;

@@ -91,6 +91,18 @@ impl RabbitMq {
         declared
     }
 
+    /// Connects, looks for every exchange and queue, makes none, and disconnects. The names of those
+    /// that are missing; bindings can't be seen this way.
+    ///
+    /// # Errors
+    /// The broker can't be reached, or doesn't let us look.
+    pub async fn look(&self) -> Result<Vec<String>, RabbitMqError> {
+        let connection = self.0.connector.connect("look").await?;
+        let missing = topology::missing(&connection, &self.0.connector.names).await;
+        connection::close(&connection).await;
+        missing
+    }
+
     /// How the connections stand.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -60,10 +60,18 @@ pub(super) async fn declare(connection: &Connection, names: &Names) -> Result<()
 
 /// 403 without the right to configure, 406 when it is there with other arguments.
 fn is_refusal(error: &RabbitMqError) -> bool {
+    matches!(reply_code(error), Some(403 | 406))
+}
+
+/// The code that the broker refused with.
+fn reply_code(error: &RabbitMqError) -> Option<u16> {
     let RabbitMqError::Broker(error) = error else {
-        return false;
+        return None;
     };
-    matches!(error.kind(), lapin::ErrorKind::ProtocolError(e) if matches!(e.get_id(), 403 | 406))
+    if let lapin::ErrorKind::ProtocolError(error) = error.kind() {
+        return Some(error.get_id());
+    }
+    None
 }
 
 async fn declare_on(channel: &Channel, names: &Names) -> Result<(), RabbitMqError> {
@@ -143,24 +151,76 @@ async fn bind(
 
 /// Finds everything there, whatever its arguments.
 async fn look(channel: &Channel, names: &Names) -> Result<(), RabbitMqError> {
-    let exchanges = [
-        (&names.exchange, ExchangeKind::Direct),
-        (&names.dead_exchange, ExchangeKind::Fanout),
-    ];
-    for (name, kind) in exchanges {
-        let passive = ExchangeDeclareOptions {
-            passive: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let found =
-            channel.exchange_declare(name.as_str().into(), kind, passive, FieldTable::default());
-        step("looking for an exchange", found).await?;
-    }
-    let queues = Lane::ALL.map(|lane| names.lanes.of(lane));
-    for queue in queues.into_iter().chain([&names.dead_queue]) {
-        ready(channel, queue).await?;
+    for part in names.parts() {
+        find(channel, part).await?;
     }
     Ok(())
+}
+
+/// The names of what is not there. Nothing is made.
+///
+/// # Errors
+/// The broker did not answer, or doesn't let us look.
+pub(super) async fn missing(
+    connection: &Connection,
+    names: &Names,
+) -> Result<Vec<String>, RabbitMqError> {
+    let mut missing = Vec::new();
+    for part in names.parts() {
+        // What is missing closes the channel.
+        let channel = step("opening a channel", connection.create_channel()).await?;
+        match find(&channel, part).await {
+            Ok(()) => step("closing a channel", channel.close(200, "done".into())).await?,
+            Err(error) if reply_code(&error) == Some(NOT_FOUND) => missing.push(part.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
+/// The broker's word for what is not there.
+const NOT_FOUND: u16 = 404;
+
+/// Something that has to be there, by its name.
+#[derive(Debug, Clone, Copy)]
+enum Part<'a> {
+    Exchange(&'a str),
+    Queue(&'a str),
+}
+
+impl std::fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exchange(name) => write!(f, "exchange {name}"),
+            Self::Queue(name) => write!(f, "queue {name}"),
+        }
+    }
+}
+
+impl Names {
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let exchanges = [&self.exchange, &self.dead_exchange];
+        let lanes = Lane::ALL.map(|lane| self.lanes.of(lane));
+        let queues = lanes.into_iter().chain([&self.dead_queue]);
+        let exchanges = exchanges.into_iter().map(|name| Part::Exchange(name));
+        exchanges.chain(queues.map(|name| Part::Queue(name)))
+    }
+}
+
+/// Finds one thing there.
+async fn find(channel: &Channel, part: Part<'_>) -> Result<(), RabbitMqError> {
+    let name = match part {
+        Part::Queue(name) => return ready(channel, name).await.map(|_| ()),
+        Part::Exchange(name) => name,
+    };
+    let passive = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    // Its kind is not compared when it is only looked for.
+    let kind = ExchangeKind::Direct;
+    let found = channel.exchange_declare(name.into(), kind, passive, FieldTable::default());
+    step("looking for an exchange", found).await
 }
 
 /// How many messages of a queue wait for a consumer.

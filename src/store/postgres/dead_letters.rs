@@ -22,7 +22,17 @@ const DEAD_LETTERS: &str = "
      order by received_at desc, id desc
      limit $1 offset $2";
 
-const DROP_DEAD_LETTER: &str = "delete from dead_letters where id = $1";
+const DEAD_LETTER: &str = "
+    select id, reason, message, queue, body, body_bytes, headers, received_at
+      from dead_letters
+     where id = $1";
+
+const DROP_DEAD_LETTER: &str = "
+    delete from dead_letters
+     where id = $1
+    returning id, reason, message, queue, body, body_bytes, headers, received_at";
+
+const COUNT_DEAD_LETTERS: &str = "select count(*) from dead_letters";
 
 impl PostgresStore {
     pub(in crate::store) async fn insert_dead_letter(
@@ -56,14 +66,32 @@ impl PostgresStore {
         read_all(rows)
     }
 
+    pub(in crate::store) async fn dead_letter(
+        &self,
+        id: &DeadLetterId,
+    ) -> Result<Option<DeadLetter>, StoreError> {
+        let row: Option<DeadLetterRow> = sqlx::query_as(DEAD_LETTER)
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(DeadLetter::try_from).transpose()
+    }
+
     pub(in crate::store) async fn drop_dead_letter(
         &self,
         id: &DeadLetterId,
-    ) -> Result<bool, StoreError> {
-        let done = sqlx::query(DROP_DEAD_LETTER)
+    ) -> Result<Option<DeadLetter>, StoreError> {
+        let row: Option<DeadLetterRow> = sqlx::query_as(DROP_DEAD_LETTER)
             .bind(id.as_str())
-            .execute(&self.pool)
+            .fetch_optional(&self.pool)
             .await?;
-        Ok(done.rows_affected() > 0)
+        row.map(DeadLetter::try_from).transpose()
+    }
+
+    /// How many are kept.
+    pub(super) async fn count_dead_letters(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(COUNT_DEAD_LETTERS)
+            .fetch_one(&self.pool)
+            .await?)
     }
 }

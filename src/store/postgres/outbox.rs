@@ -147,7 +147,10 @@ const EXPIRE_LEASES: &str = "
      where lease_owner is not null and lease_until > clock_timestamp()";
 
 const BACKLOG_DUE: &str = "
-    select count(*), coalesce(extract(epoch from clock_timestamp() - min(due_at)), 0)::float8
+    select count(*),
+           coalesce(extract(epoch from clock_timestamp() - min(due_at)), 0)::float8,
+           coalesce(extract(epoch from clock_timestamp()
+               - min(due_at) filter (where sent_at is null)), 0)::float8
       from outbox
      where due_at <= statement_timestamp()";
 
@@ -232,7 +235,7 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let (due, oldest_seconds): (i64, f64) =
+        let (due, oldest_seconds, oldest_unsent_seconds): (i64, f64, f64) =
             sqlx::query_as(BACKLOG_DUE).fetch_one(&self.pool).await?;
         let leased: i64 = sqlx::query_scalar(BACKLOG_LEASED)
             .fetch_one(&self.pool)
@@ -241,9 +244,11 @@ impl PostgresStore {
         Ok(Backlog {
             due,
             oldest_seconds,
+            oldest_unsent_seconds,
             leased,
             workers,
             slots,
+            dead_letters: self.count_dead_letters().await?,
         })
     }
 }

@@ -64,11 +64,7 @@ impl SqliteStore {
     /// # Errors
     /// The file can't be opened.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        if is_in_memory(config.url.expose()) {
-            let why = "a ledger in memory keeps nothing: name a file";
-            return Err(StoreError::Driver(sqlx::Error::Configuration(why.into())));
-        }
-        let options = SqliteConnectOptions::from_str(config.url.expose())?
+        let options = connect_options(config)?
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full);
@@ -96,6 +92,11 @@ impl SqliteStore {
             reader,
             path,
         })
+    }
+
+    /// The file that the URL names, there or not.
+    pub(super) fn file(config: &DatabaseConfig) -> Result<PathBuf, StoreError> {
+        Ok(connect_options(config)?.get_filename().to_path_buf())
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
@@ -138,6 +139,15 @@ impl Engine for SqliteStore {
     async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
         Ok(SqliteTransaction(self.writer.begin_with(IMMEDIATE).await?))
     }
+}
+
+fn connect_options(config: &DatabaseConfig) -> Result<SqliteConnectOptions, StoreError> {
+    let url = config.url.expose();
+    if is_in_memory(url) {
+        let why = "a ledger in memory keeps nothing: name a file";
+        return Err(StoreError::Driver(sqlx::Error::Configuration(why.into())));
+    }
+    Ok(SqliteConnectOptions::from_str(url)?)
 }
 
 fn is_in_memory(url: &str) -> bool {

@@ -98,7 +98,10 @@ const FORGET_SENT: &str = "update outbox set sent_at = null, locked_until = null
 const EXPIRE_LEASES: &str = "
     update runs set lease_until = $1 where lease_owner is not null and lease_until > $1";
 
-const BACKLOG_DUE: &str = "select count(*), min(due_at) from outbox where due_at <= $1";
+const BACKLOG_DUE: &str = "
+    select count(*), min(due_at), min(due_at) filter (where sent_at is null)
+      from outbox
+     where due_at <= $1";
 
 const BACKLOG_LEASED: &str = "
     select count(*) from runs where lease_owner is not null and lease_until > $1";
@@ -204,22 +207,28 @@ impl SqliteStore {
 
     pub(in crate::store) async fn backlog(&self) -> Result<Backlog, StoreError> {
         let now = now();
-        let (due, oldest): (i64, Option<Timestamp>) = sqlx::query_as(BACKLOG_DUE)
-            .bind(text(now))
-            .fetch_one(&self.reader)
-            .await?;
+        let (due, oldest, oldest_unsent): (i64, Option<Timestamp>, Option<Timestamp>) =
+            sqlx::query_as(BACKLOG_DUE)
+                .bind(text(now))
+                .fetch_one(&self.reader)
+                .await?;
         let leased: i64 = sqlx::query_scalar(BACKLOG_LEASED)
             .bind(text(now))
             .fetch_one(&self.reader)
             .await?;
         let (workers, slots) = self.live_workers().await?;
-        let age = oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
+        let age = |oldest: Option<Timestamp>| {
+            let age = oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
+            age.to_std().unwrap_or_default().as_secs_f64()
+        };
         Ok(Backlog {
             due,
-            oldest_seconds: age.to_std().unwrap_or_default().as_secs_f64(),
+            oldest_seconds: age(oldest),
+            oldest_unsent_seconds: age(oldest_unsent),
             leased,
             workers,
             slots,
+            dead_letters: self.count_dead_letters().await?,
         })
     }
 }

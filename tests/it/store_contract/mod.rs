@@ -2,11 +2,14 @@
 
 mod accept;
 mod cancel;
+mod dead_letters;
 mod fidelity;
+mod intents;
 mod lease;
 mod outbox;
 mod progress;
 mod tokens;
+mod workers;
 
 use crate::support::ledger::Ledger;
 
@@ -83,7 +86,23 @@ contract! {
         a_late_mark_does_not_hide_a_new_row,
         promise_1_what_was_forgotten_is_due_again,
         promise_1_a_lost_message_is_sent_again,
+        organisations_take_turns,
+        every_lane_has_its_own_room,
+        rows_that_were_not_sent_are_given_back,
         the_backlog_is_counted;
+    dead_letters:
+        what_cannot_be_used_is_kept_until_it_is_dropped;
+    intents:
+        an_intent_is_accepted_like_a_retry,
+        promise_2_an_intent_that_comes_often_is_one_retry,
+        an_intent_may_not_take_the_id_of_a_run,
+        a_refused_intent_is_a_retry_without_a_run,
+        the_ids_of_intents_belong_to_their_organisation;
+    workers:
+        slots_count_while_their_worker_lives,
+        the_window_counts_what_was_sent_by_lane,
+        those_who_are_to_be_cancelled_are_told_apart,
+        the_clock_is_about_ours;
     fidelity:
         promise_7_data_comes_back_as_it_went_in,
         runs_are_listed_newest_first,

@@ -1,15 +1,18 @@
 //! Due rows on their way to workers.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use redrive::{
-    domain::RunId,
-    store::{Rescued, WorkKind},
+    domain::{Lane, PerLane, RunId},
+    store::{AcceptedStart, Rescued, WorkKind},
 };
 
 use crate::support::{
     ledger::Ledger,
-    rows::{MINUTE, claim, claim_and_die, id, lease_due, now, start},
+    rows::{MINUTE, claim, claim_and_die, id, lease_due, new_start, now, start},
 };
 
 use super::progress::parking;
@@ -118,6 +121,83 @@ async fn sent_before(ledger: &Ledger, seconds: i64) {
         .await;
 }
 
+/// A due run of an organisation.
+async fn start_of(ledger: &Ledger, organization: &str, run: &str, lane: Lane) {
+    let mut new = new_start(run);
+    new.run.organization_id = id(organization);
+    new.lane = lane;
+    let accepted = ledger.store.accept_start(&new).await.unwrap();
+    assert_eq!(accepted, AcceptedStart::Accepted);
+}
+
+pub(super) async fn organisations_take_turns(ledger: &Ledger) {
+    let lane = Lane::Interactive;
+    for n in 0..100 {
+        start_of(ledger, "large", &format!("run_large_{n:03}"), lane).await;
+    }
+    for organization in ["a", "b", "c"] {
+        for n in 0..2 {
+            start_of(
+                ledger,
+                organization,
+                &format!("run_{organization}_{n}"),
+                lane,
+            )
+            .await;
+        }
+    }
+    let due = lease_due(&ledger.store, 8, MINUTE).await;
+    let mut shares = BTreeMap::new();
+    for row in &due {
+        *shares.entry(row.organization_id.as_str()).or_insert(0) += 1;
+    }
+    assert_eq!(
+        shares,
+        BTreeMap::from([("a", 2), ("b", 2), ("c", 2), ("large", 2)])
+    );
+    let first = due.iter().find(|row| row.organization_id == id("large"));
+    assert_eq!(first.unwrap().run_id, id("run_large_000"), "oldest first");
+    // What the others leave is the large one's.
+    let rest = lease_due(&ledger.store, 8, MINUTE).await;
+    assert!(rest.iter().all(|row| row.organization_id == id("large")));
+    assert_eq!(rest.len(), 8);
+}
+
+pub(super) async fn every_lane_has_its_own_room(ledger: &Ledger) {
+    for lane in Lane::ALL {
+        for n in 0..3 {
+            start_of(ledger, "acme", &format!("run_{}_{n}", lane.as_str()), lane).await;
+        }
+    }
+    let room = PerLane {
+        interactive: 2,
+        automatic: 0,
+        bulk: 9,
+    };
+    let due = ledger.store.lease_due(&room, Duration::ZERO, MINUTE).await;
+    let due = due.unwrap();
+    let count = |lane| due.iter().filter(|row| row.lane == lane).count();
+    assert_eq!(Lane::ALL.map(count), [2, 0, 3]);
+    // Younger rows are left to those who will take them.
+    let room = PerLane::from_fn(|_| 9);
+    let old = ledger.store.lease_due(&room, MINUTE, MINUTE).await.unwrap();
+    assert_eq!(old, []);
+}
+
+pub(super) async fn rows_that_were_not_sent_are_given_back(ledger: &Ledger) {
+    let store = &ledger.store;
+    for run in ["run_a", "run_b", "run_c"] {
+        start(store, run).await;
+    }
+    assert_eq!(lease_due(store, 9, MINUTE).await.len(), 3);
+    store.mark_sent(&[id("run_c")]).await.unwrap();
+    let given = [id("run_b"), id("run_c"), id("run_none")];
+    store.give_back(&given).await.unwrap();
+    let due = lease_due(store, 9, MINUTE).await;
+    assert_eq!(due.len(), 1, "a sent row stays sent: {due:?}");
+    assert_eq!(due[0].run_id, id("run_b"));
+}
+
 pub(super) async fn the_backlog_is_counted(ledger: &Ledger) {
     let store = &ledger.store;
     let empty = store.backlog().await.unwrap();
@@ -131,4 +211,11 @@ pub(super) async fn the_backlog_is_counted(ledger: &Ledger) {
     let some = store.backlog().await.unwrap();
     assert_eq!((some.due, some.leased), (1, 1));
     assert!(some.oldest_seconds > 0.0 && some.oldest_seconds < 60.0);
+    assert!((some.oldest_unsent_seconds - some.oldest_seconds).abs() < 1.0);
+    lease_due(store, 9, MINUTE).await;
+    store.mark_sent(&[id("run_c")]).await.unwrap();
+    let sent = store.backlog().await.unwrap();
+    assert_eq!(sent.due, 1, "it is due until somebody claims it");
+    assert!(sent.oldest_unsent_seconds.abs() < f64::EPSILON);
+    assert!(sent.oldest_seconds > 0.0);
 }
