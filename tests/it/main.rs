@@ -11,6 +11,7 @@ mod contract;
 mod effects;
 mod fidelity;
 mod mixtures;
+mod pool;
 mod reads;
 mod resume;
 mod services;
