@@ -132,11 +132,12 @@ fn excuse(earlier: &Call, later: &Call, writes: &[&Seen], departed: &[Departed])
     let begun = writes
         .iter()
         .rfind(|write| write.status == "running" && write.at <= made);
-    let caller = &begun.expect("a start mark before the call").process;
+    let begun = begun.expect("a start mark before the call");
+    // What it had sent may arrive after its end.
     let went = departed
         .iter()
-        .filter(|gone| gone.name == *caller)
-        .any(|gone| earlier.arrived <= gone.at && gone.at < later.arrived);
+        .filter(|gone| gone.name == begun.process)
+        .any(|gone| begun.at <= seconds(gone.at) && gone.at < later.arrived);
     assert!(
         went,
         "repeated though its process went on: {earlier:?} {later:?} {writes:#?} {departed:?}"

@@ -103,7 +103,7 @@ async fn pool_promise_1_2_3_4_5_workers_are_killed() {
         sources == client.sources(retries).await,
         "a source has changed"
     );
-    assert_eq!(tally.statuses.keys().collect::<Vec<_>>(), [&200]);
+    tally.assert_accepted();
     println!(
         "{retries} retries, {} kills in {killing:?}, all ended {rest:?} later; {repeated:?}; \
          answered within {:?} (p99)",

@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 use super::members::{Member, Pool};
 use crate::support::{
@@ -39,12 +42,17 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.runs.extend(other.runs);
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
         self.took.extend(other.took);
+    }
+
+    /// Every request was answered, and none of them with an error.
+    pub(super) fn assert_accepted(&self) {
+        assert_eq!(self.statuses.keys().collect::<Vec<_>>(), [&200]);
     }
 
     /// How long all but one in a hundred of the answers took at most.
@@ -164,6 +172,53 @@ impl Client {
             all.add(tally.unwrap());
         }
         all
+    }
+
+    /// Retries these sources in the background, evenly over a time.
+    pub(super) fn steadily(&self, numbers: Range<usize>, over: Duration) -> JoinHandle<Tally> {
+        let (client, step) = (self.clone(), over / u32::try_from(numbers.len()).unwrap());
+        let (released, gate) = watch::channel(numbers.start);
+        tokio::spawn(async move {
+            let mut pace = tokio::time::interval(step);
+            let end = numbers.end;
+            let releasing = async move {
+                while *released.borrow() < end {
+                    pace.tick().await;
+                    released.send_modify(|released| *released += 1);
+                }
+            };
+            tokio::join!(client.load(numbers, 16, Some(gate)), releasing).0
+        })
+    }
+
+    /// Retries these sources until nobody answers.
+    pub(super) async fn load_until_gone(&self, numbers: Range<usize>, at_once: usize) -> Tally {
+        let next = AtomicUsize::new(numbers.start);
+        let submitting = (0..at_once).map(|_| async {
+            let mut runs = HashMap::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    return runs;
+                }
+                let source = source(number);
+                let path = format!("/v1/runs/{source}/retry");
+                match self.call("POST", &path, None).await {
+                    Some(answer) if answer.status == 200 => {
+                        let run = answer.body["data"]["id"].as_str().expect("an id");
+                        runs.insert(source, run.to_owned());
+                    }
+                    Some(answer) => panic!("{}: {}", answer.status, answer.body),
+                    None => return runs,
+                }
+                tokio::time::sleep(super::LOOK * 10).await;
+            }
+        });
+        let runs = futures_util::future::join_all(submitting).await;
+        Tally {
+            runs: runs.into_iter().flatten().collect(),
+            ..Tally::default()
+        }
     }
 
     /// Asks until there is an answer. A refusal may name the run only after an answer was lost or

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{broker, seen};
+use super::{broker, load::Client, seen};
 use crate::support::{
     ledger::Ledger,
     process::{Process, Said, redrive},
@@ -167,6 +167,38 @@ impl Member {
             assert!(began.elapsed() < super::PATIENCE, "{}: {body}", self.name);
             tokio::time::sleep(super::LOOK).await;
         }
+    }
+}
+
+/// An API, a relay, workers, and somebody who uses them.
+pub(super) struct Crew {
+    pub(super) pool: Pool,
+    pub(super) api: Member,
+    pub(super) relay: Member,
+    pub(super) workers: Vec<Member>,
+    pub(super) client: Client,
+}
+
+impl Crew {
+    pub(super) async fn start(pool: Pool, workers: usize) -> Self {
+        let api = pool.start("api").await;
+        let relay = pool.start("relay").await;
+        let workers = pool.start_many("worker", workers).await;
+        let client = Client::new(&pool, &api).await;
+        Self {
+            pool,
+            api,
+            relay,
+            workers,
+            client,
+        }
+    }
+
+    /// Stops everybody well, and removes what the test left.
+    pub(super) async fn end(self) {
+        self.pool.assert_sound();
+        stop_all(self.workers.into_iter().chain([self.api, self.relay])).await;
+        self.pool.remove().await;
     }
 }
 

@@ -5,11 +5,17 @@
 
 mod audit;
 mod broker;
+mod broker_away;
+mod database_away;
+mod frozen;
 mod kills;
 mod load;
+mod many;
 mod members;
 mod seen;
 mod servers;
+mod starts;
+mod stops;
 
 use std::time::Duration;
 

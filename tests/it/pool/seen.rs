@@ -77,6 +77,27 @@ pub(super) async fn all(ledger: &Ledger) -> Vec<Seen> {
     seen.fetch_all(&mut db).await.unwrap()
 }
 
+/// How often a process has claimed a run, from an instant on.
+pub(super) async fn claims(ledger: &Ledger, process: &str, since: Instant) -> usize {
+    let since = seconds(since);
+    let claims = format!(
+        "select count(*) from seen where what = 'claim' and process = '{process}' and at >= {since}"
+    );
+    usize::try_from(ledger.count(&claims).await).unwrap()
+}
+
+/// Waits until a process has claimed so many runs from an instant on.
+pub(super) async fn until_claimed(ledger: &Ledger, process: &str, since: Instant, most: usize) {
+    let began = Instant::now();
+    while claims(ledger, process, since).await < most {
+        assert!(
+            began.elapsed() < super::PATIENCE,
+            "{process} claims nothing"
+        );
+        tokio::time::sleep(super::LOOK).await;
+    }
+}
+
 /// An instant of this process as the database tells time.
 pub(super) fn seconds(instant: Instant) -> f64 {
     let now = SystemTime::now()

@@ -39,18 +39,30 @@ struct Shared {
     base: String,
     journal: Mutex<Vec<Call>>,
     dice: Mutex<Dice>,
-    slowest: Duration,
+    fastest: Duration,
+    /// What chance may add to it.
+    more: Duration,
 }
 
 impl Witness {
     /// A service that takes up to `slowest` to answer.
     pub(crate) async fn start(dice: Dice, slowest: Duration) -> Self {
+        Self::between(Duration::ZERO, slowest, dice).await
+    }
+
+    /// A service that always takes so long to answer.
+    pub(crate) async fn steady(delay: Duration) -> Self {
+        Self::between(delay, Duration::ZERO, Dice(1)).await
+    }
+
+    async fn between(fastest: Duration, more: Duration, dice: Dice) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let witness = Self(Arc::new(Shared {
             base: format!("http://{}", listener.local_addr().unwrap()),
             journal: Mutex::default(),
             dice: Mutex::new(dice),
-            slowest,
+            fastest,
+            more,
         }));
         let router = Router::new().fallback(answer).with_state(witness.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -104,8 +116,8 @@ async fn answer(
         journal.push(call);
         journal.len() - 1
     };
-    let delay = shared.dice.lock().unwrap().up_to(shared.slowest);
-    tokio::time::sleep(delay).await;
+    let delay = shared.dice.lock().unwrap().up_to(shared.more);
+    tokio::time::sleep(shared.fastest + delay).await;
     shared.journal.lock().unwrap()[number].answered = Some(Instant::now());
     let answer = format!(r#"{{"call":{number}}}"#);
     ([(header::CONTENT_TYPE, "application/json")], answer)
