@@ -10,8 +10,10 @@ use serde::Deserialize;
 
 mod error;
 mod load;
+mod otlp;
 
 pub use error::ConfigError;
+pub use otlp::OtlpConfig;
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]

@@ -24,7 +24,7 @@
 //! | 2 | [`store`] | the ledger on `SQLite` or PostgreSQL; every method one whole transaction |
 //! | 2 | [`broker`] | distribution of work: envelope, delivery |
 //! | 1 | [`workflow`] | definition, graph, expressions: pure |
-//! | 0 | [`domain`] | ids, statuses, records, retry delays, clock, JSON values; no I/O |
+//! | 0 | [`domain`] | ids, statuses, records, retry delays, clock, JSON values, trace context; no I/O |
 //! | 0 | [`config`] | plain section structs; file and environment |
 
 pub mod api;

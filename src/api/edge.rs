@@ -11,18 +11,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 use uuid::{NoContext, Uuid};
 
 use super::{
+    call::traceparent,
     envelope::{self, Outcome, REQUEST_ID},
     error::{ApiError, Reason},
     metrics,
 };
-use crate::domain::{Clock, Timestamp};
+use crate::domain::{Clock, Timestamp, join_trace};
 
 /// The longest request id that is taken over from the caller.
 const MAX_ID_LENGTH: usize = 128;
+
+/// Routes that probes and scrapers call.
+const OPERATIONS: [&str; 4] = ["/livez", "/healthz", "/readyz", "/metrics"];
 
 /// Puts the edge around every route, known or not.
 pub(super) fn around<S: Clone + Send + Sync + 'static>(
@@ -40,15 +44,43 @@ pub(super) fn around<S: Clone + Send + Sync + 'static>(
 async fn edge(State(clock): State<Arc<dyn Clock>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers(), clock.now());
     let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or_else(|| "unmatched".into(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", request_id = %id, method, route);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map(MatchedPath::as_str);
+    let span = span(&id, method, route, request.headers());
     let started = Instant::now();
     let response = handle(request, next).instrument(span.clone()).await;
     let elapsed = started.elapsed();
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "error");
+    }
     span.in_scope(|| log(&response));
-    metrics::record_request(method, &route, response.status(), elapsed);
+    let route = route.unwrap_or("unmatched");
+    metrics::record_request(method, route, response.status(), elapsed);
     envelope::complete(response, &id)
+}
+
+/// The request's span, under the trace that it came with. What machines ask all day has none.
+fn span(id: &str, method: &str, route: Option<&str>, headers: &HeaderMap) -> Span {
+    if route.is_some_and(|route| OPERATIONS.contains(&route)) {
+        return Span::none();
+    }
+    let span = tracing::info_span!(
+        "request",
+        otel.name = Empty,
+        otel.kind = Empty,
+        otel.status_code = Empty,
+        request_id = id,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        organization_id = Empty,
+        run_id = Empty,
+        retry_id = Empty,
+    );
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+    join_trace(&span, traceparent(headers), &name, "server");
+    span
 }
 
 /// Runs the handler; its panic is a refusal like any other.

@@ -8,7 +8,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Api;
@@ -17,6 +19,11 @@ use crate::store::Backlog;
 /// Upper bounds of the buckets of every `_seconds` histogram.
 const SECONDS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// The same for whole runs, which may wait for days.
+const RUN_SECONDS: [f64; 13] = [
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0,
 ];
 
 /// A process has one recorder, however many applications run in it.
@@ -41,8 +48,10 @@ impl Metrics {
 
     fn record() -> Self {
         let seconds = Matcher::Suffix("_seconds".into());
+        let whole_runs = Matcher::Full("redrive_run_duration_seconds".into());
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(seconds, &SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(whole_runs, &RUN_SECONDS))
             .unwrap_or_default()
             .build_recorder();
         let handle = recorder.handle();
@@ -67,26 +76,74 @@ impl Metrics {
 }
 
 fn describe() {
+    describe_gauge!(
+        "redrive_build_info",
+        "The version of this program; always 1."
+    );
+    describe_requests();
+    describe_runs();
+    describe_delivery();
+}
+
+fn describe_requests() {
     describe_histogram!(
         "http_server_request_duration_seconds",
+        Unit::Seconds,
         "Time from the head of a request to the head of its answer."
     );
     describe_counter!(
         "redrive_retry_requests_total",
         "Requests to retry a run, by what became of them."
     );
+}
+
+fn describe_runs() {
+    describe_counter!(
+        "redrive_retries_total",
+        "Accepted retries that have ended: as their run did, or refused."
+    );
+    describe_counter!(
+        "redrive_runs_total",
+        "Runs that have ended, by how they ended and whether they were started or retries."
+    );
+    describe_histogram!(
+        "redrive_run_duration_seconds",
+        Unit::Seconds,
+        "Time from the acceptance of a run to its end, waits included."
+    );
+    describe_counter!(
+        "redrive_nodes_total",
+        "Nodes that have ended after they were executed, by type and how they ended."
+    );
+    describe_histogram!(
+        "redrive_node_duration_seconds",
+        Unit::Seconds,
+        "Time that one execution of a node took, by type."
+    );
+}
+
+fn describe_delivery() {
     describe_gauge!(
         "redrive_outbox_pending",
         "Due rows that no worker has claimed."
     );
     describe_gauge!(
         "redrive_outbox_oldest_age_seconds",
+        Unit::Seconds,
         "Age of the oldest due row that no worker has claimed."
     );
     describe_gauge!("redrive_runs_leased", "Runs that a worker holds.");
-    describe_gauge!(
-        "redrive_build_info",
-        "The version of this program; always 1."
+    describe_counter!(
+        "redrive_leases_lost_total",
+        "Leases that could not be renewed: another worker has taken over, or the run was ended."
+    );
+    describe_counter!(
+        "redrive_runs_rescued_total",
+        "Runs whose lease had expired and that were made due again."
+    );
+    describe_counter!(
+        "redrive_dispatches_resent_total",
+        "Sent rows that nobody claimed in time and that were made due again."
     );
 }
 

@@ -51,7 +51,7 @@ mod telemetry;
 
 pub use roles::{Role, Roles};
 pub use running::{Running, StopSignals};
-pub use telemetry::init_logging;
+pub use telemetry::{Telemetry, init_telemetry};
 
 use std::{sync::Arc, time::Duration};
 

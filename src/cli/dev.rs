@@ -17,7 +17,7 @@ use clap::Args;
 use super::{CliError, client::Client, database, output};
 use crate::{
     api::auth::{self, Scopes},
-    app::{App, Running, StopSignals, init_logging},
+    app::{App, Running, StopSignals, init_telemetry},
     config::{Config, Secret},
     domain::{Clock, OrganizationId, SystemClock},
     store::NewToken,
@@ -59,7 +59,7 @@ impl Dev {
             .map_or(self.data.as_path(), |folder| folder.path());
         fs::create_dir_all(data).with_context(|| format!("{} can't be made", data.display()))?;
         let config = configure(self.config.load()?, data, self.port)?;
-        init_logging(&config.log)?;
+        let _telemetry = init_telemetry(&config.log)?;
         let signals = StopSignals::install()?;
         let running = App::new(config).start().await?;
         let token = valid_token(&running, data, self.token.as_deref()).await?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::{Args, ValueEnum};
 
 use super::{CliError, database, database::ConfigArgs, migrate};
-use crate::app::{App, Role, Roles, StopSignals, init_logging};
+use crate::app::{App, Role, Roles, StopSignals, init_telemetry};
 
 /// Arguments of `redrive serve`.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ impl Serve {
             config.server.listen = listen;
             config.server.health_listen = listen;
         }
-        init_logging(&config.log)?;
+        let _telemetry = init_telemetry(&config.log)?;
         if self.migrate {
             migrate::migrate(&database::connect(&config).await?).await?;
         }

@@ -1,4 +1,5 @@
-//! What redrive talks about: ids, statuses, records, errors, time and JSON. No I/O.
+//! What redrive talks about: ids, statuses, records, errors, time, JSON and the context of a trace.
+//! No I/O.
 //!
 //! Everything above speaks in these types. A type lives here when two rooms need it and neither
 //! may import the other.
@@ -14,6 +15,7 @@ mod path;
 mod refusal;
 mod retry;
 mod run;
+mod trace;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, format_timestamp};
 pub use delay::{Jitter, RetryDelay};
@@ -28,3 +30,4 @@ pub use path::{InvalidPath, NodePath, PathSegment};
 pub use refusal::{Refusal, RefusalReason};
 pub use retry::{IllegalTransition, Retry, RetryEvent, RetryState};
 pub use run::{Run, RunStatus, Simulation, VariableWrite, WaitingFor};
+pub use trace::{is_traceparent, join_trace, traceparent_of};

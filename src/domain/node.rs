@@ -102,6 +102,24 @@ pub enum ErrorClass {
     Internal,
 }
 
+impl ErrorClass {
+    /// The word in the API and in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::Timeout => "timeout",
+            Self::InDoubt => "in_doubt",
+            Self::RateLimited => "rate_limited",
+            Self::Expression => "expression",
+            Self::Definition => "definition",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// Why a node failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]

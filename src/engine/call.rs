@@ -1,8 +1,9 @@
 //! One node: prepare, mark, call, settle.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Instant};
 
 use futures_util::FutureExt;
+use tracing::Instrument;
 
 use super::{
     drive::{Drive, EngineError, Stopped},
@@ -26,6 +27,11 @@ pub(super) enum Answer {
 impl Drive<'_> {
     /// Executes one node; `Some` when the engine has to stop.
     pub(super) async fn step(&mut self, ix: usize) -> Result<Option<Stopped>, EngineError> {
+        let span = self.node_span(ix);
+        self.step_in_span(ix).instrument(span).await
+    }
+
+    async fn step_in_span(&mut self, ix: usize) -> Result<Option<Stopped>, EngineError> {
         let prepared = match self.prepare(ix, self.engine.clock.now()) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -88,10 +94,16 @@ impl Drive<'_> {
             self.signals.cancelled.cancelled().await;
             tokio::time::sleep(self.engine.cancel_grace).await;
         };
+        let started = Instant::now();
         let outcome = AssertUnwindSafe(async { prepared.handler.run(call).await }).catch_unwind();
         tokio::select! {
             biased;
-            outcome = outcome => Answer::Outcome(Box::new(outcome.unwrap_or_else(|_| Err(panicked())))),
+            outcome = outcome => {
+                let kind = self.label(&node.kind).to_owned();
+                metrics::histogram!("redrive_node_duration_seconds", "type" => kind)
+                    .record(started.elapsed().as_secs_f64());
+                Answer::Outcome(Box::new(outcome.unwrap_or_else(|_| Err(panicked()))))
+            }
             () = self.signals.lost.cancelled() => Answer::LeaseLost,
             () = self.signals.abort.cancelled() => Answer::Aborted,
             () = grace => Answer::Cancelled,

@@ -16,6 +16,7 @@ mod prepare;
 mod recorder;
 mod settle;
 mod signals;
+mod span;
 mod state;
 mod summary;
 

@@ -6,6 +6,7 @@ use super::{
     drive::{Drive, error_text},
     handler::{NodeOutput, VariableSet},
     prepare::Prepared,
+    span::mark_failed,
 };
 use crate::domain::{
     ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodeRecord, NodeStatus,
@@ -150,7 +151,7 @@ impl Drive<'_> {
         }
     }
 
-    /// Ends a record, and counts it.
+    /// Ends a record, counts it, and says in the node's span if it failed.
     pub(super) fn end_record(
         &self,
         record: &mut NodeRecord,
@@ -160,13 +161,10 @@ impl Drive<'_> {
         record.status = status;
         record.error = error.map(error_text);
         record.finished_at = Some(format_timestamp(self.engine.clock.now()));
-        // Types are users' words: only the kinds that this process has are labels.
-        let known = self.engine.handlers.has(&record.kind);
-        let kind = if known {
-            record.kind.clone()
-        } else {
-            "connector".to_owned()
-        };
+        if let (NodeStatus::Failure, Some(error)) = (status, error) {
+            mark_failed(error);
+        }
+        let kind = self.label(&record.kind).to_owned();
         metrics::counter!("redrive_nodes_total", "type" => kind, "status" => status.as_str())
             .increment(1);
     }

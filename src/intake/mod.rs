@@ -2,12 +2,14 @@
 //! in one transaction that the caller's disconnect can't cancel.
 
 mod body;
+mod ended;
 mod import;
 mod intent;
 mod planned;
 mod retry;
 mod start;
 
+pub use ended::record_end;
 pub use intent::{IntentOutcome, Unusable};
 pub use planned::Planned;
 
@@ -15,6 +17,7 @@ use std::{panic::resume_unwind, sync::Arc};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tracing::Instrument;
 
 use crate::{
     broker::Hints,
@@ -155,21 +158,21 @@ impl Intake {
     /// # Errors
     /// See [`IntakeError`].
     pub async fn cancel(&self, caller: &Caller, run: &RunId) -> Result<Run, IntakeError> {
-        let (intake, organization, id) =
-            (self.clone(), caller.organization_id.clone(), run.clone());
-        let outcome = uncancelled(async move {
-            intake
-                .store
-                .request_cancel(&organization, &id, intake.clock.now())
-                .await
-        });
+        let (store, now) = (self.store.clone(), self.clock.now());
+        let (organization, id) = (caller.organization_id.clone(), run.clone());
+        let outcome =
+            uncancelled(async move { store.request_cancel(&organization, &id, now).await });
         match outcome.await? {
             CancelOutcome::NotFound => Err(IntakeError::RunNotFound(run.to_string())),
             CancelOutcome::AlreadyEnded(run) => Err(IntakeError::AlreadyEnded {
                 id: run.id,
                 status: run.status.as_str(),
             }),
-            CancelOutcome::Cancelled(run) => Ok(*run),
+            CancelOutcome::Cancelled(run) => {
+                let is_retry = run.trigger_source.as_deref() == Some(retry::TRIGGER_SOURCE);
+                record_end(&run, run.status, is_retry, now);
+                Ok(*run)
+            }
             CancelOutcome::Requested(run) => {
                 self.hints.cancel_requested(&run.id);
                 Ok(*run)
@@ -189,7 +192,7 @@ impl Intake {
 /// Runs a write to its end even if the caller goes away: a future that is dropped while a
 /// transaction begins can leave the session inside it.
 async fn uncancelled<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

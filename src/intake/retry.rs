@@ -35,6 +35,9 @@ const LATER: [&str; 14] = [
 /// The longest `reason`, in characters.
 const MOST_REASON: usize = 1_000;
 
+/// How a retry's run came to be.
+pub(super) const TRIGGER_SOURCE: &str = "retry";
+
 /// A request body that has been read.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -137,7 +140,7 @@ pub(super) fn header(source: &Run, caller: &Caller, now: Timestamp) -> Run {
         status: RunStatus::Waiting,
         waiting_for: Some(WaitingFor::Queue),
         created: false,
-        trigger_source: Some("retry".to_owned()),
+        trigger_source: Some(TRIGGER_SOURCE.to_owned()),
         triggered_by: caller.actor.clone(),
         summary: None,
         total_cu: JsonText::trusted("0"),

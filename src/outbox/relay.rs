@@ -52,7 +52,12 @@ impl Relay {
             Jitter::Half,
         );
         while !stop.is_cancelled() {
-            let pause = match self.run_once().await {
+            // Connecting may take its time, and nothing is half done meanwhile.
+            let vacancy = tokio::select! {
+                () = stop.cancelled() => return,
+                vacancy = self.broker.vacancy() => vacancy,
+            };
+            let pause = match self.fill(&vacancy).await {
                 Ok(0) => POLL,
                 Ok(_) => {
                     delay.reset();
@@ -71,13 +76,10 @@ impl Relay {
         }
     }
 
-    /// Relays what is due and has room; says how much that was.
-    ///
-    /// # Errors
-    /// The ledger did not answer. Rows that were published and could not be marked are published
-    /// again once their lease is over.
-    pub async fn run_once(&self) -> Result<usize, StoreError> {
-        let room = self.room().await?;
+    /// Relays what is due and has room; says how much that was. Rows that were published and could
+    /// not be marked are published again once their lease is over.
+    async fn fill(&self, vacancy: &PerLane<u32>) -> Result<usize, StoreError> {
+        let room = self.room(vacancy).await?;
         if room == PerLane::default() {
             return Ok(0);
         }
@@ -103,8 +105,7 @@ impl Relay {
     }
 
     /// How many messages of each lane may be sent now.
-    async fn room(&self) -> Result<PerLane<u32>, StoreError> {
-        let vacancy = self.broker.vacancy().await;
+    async fn room(&self, vacancy: &PerLane<u32>) -> Result<PerLane<u32>, StoreError> {
         let room = PerLane::from_fn(|lane| BATCH.min(*vacancy.of(lane)));
         if room == PerLane::default() || !self.broker.is_shared() {
             return Ok(room);

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tracing::Span;
 
 use super::{
     create::creation,
@@ -11,9 +12,9 @@ use super::{
 };
 use crate::{
     broker::{Intent, Message},
-    domain::{Jitter, Refusal, Retry, RetryDelay, RunId},
+    domain::{Jitter, Refusal, Retry, RetryDelay, RunId, is_traceparent},
     engine::{EngineError, MOST_LOST_LEASES, Signals, Stopped},
-    intake::{IntentOutcome, Planned},
+    intake::{IntentOutcome, Planned, record_end},
     store::{Claim, Claimed, StoreError, Written},
 };
 
@@ -58,6 +59,9 @@ impl Worker {
                 return Ok(());
             }
         };
+        if let Some(source) = &claim.run.source_run_id {
+            Span::current().record("source_run_id", source.as_str());
+        }
         self.record_wait(&claim);
         let signals = Signals::default();
         signals.lease.good_until(claimed + ttl * 2 / 3);
@@ -79,7 +83,7 @@ impl Worker {
         intent: &Intent,
         work: &Work,
     ) -> Result<Option<RunId>, StoreError> {
-        let traceparent = work.traceparent.clone();
+        let traceparent = work.traceparent.clone().filter(|text| is_traceparent(text));
         let intake = &self.parts.intake;
         let outcome = intake.intent(intent, work.lane, traceparent).await?;
         let (result, run_id) = match outcome {
@@ -164,13 +168,8 @@ impl Worker {
         let stopped = self.parts.engine.execute(claim, signals).await?;
         tracing::info!(%run_id, epoch = claim.fence.epoch, outcome = ?stopped, "let go of a run");
         if let Stopped::Ended(status) = stopped {
-            let trigger = if claim.retry.is_some() {
-                "retry"
-            } else {
-                "start"
-            };
-            metrics::counter!("redrive_runs_total", "status" => status.as_str(), "trigger" => trigger)
-                .increment(1);
+            let now = self.parts.clock.now();
+            record_end(&claim.run, status, claim.retry.is_some(), now);
         }
         Ok(())
     }
@@ -258,7 +257,10 @@ impl Worker {
     ) -> Result<Option<Written>, StoreError> {
         tracing::warn!(retry_id = %retry.id, reason = refusal.reason.as_str(), "refused a retry");
         let now = self.parts.clock.now();
-        self.parts.store.refuse(&claim.fence, refusal, now).await?;
+        let written = self.parts.store.refuse(&claim.fence, refusal, now).await?;
+        if matches!(written, Written::Done { .. }) {
+            metrics::counter!("redrive_retries_total", "outcome" => "refused").increment(1);
+        }
         Ok(None)
     }
 }

@@ -13,6 +13,7 @@ mod lease;
 mod process;
 mod settlement;
 mod slots;
+mod span;
 mod upkeep;
 
 pub use process::{Worker, WorkerParts};

@@ -10,6 +10,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use super::{
     direct::Direct,
@@ -17,6 +18,7 @@ use super::{
     lease,
     settlement::Settlement,
     slots::{Slot, Slots},
+    span::span,
     upkeep,
 };
 use crate::{
@@ -214,11 +216,17 @@ impl Worker {
     /// Keeps a panic in one run from the others. Its lease expires, and counts as lost.
     async fn fenced(&self, work: Work, slot: Slot) {
         let (worker, settlement) = (self.clone(), work.settlement.clone());
-        let outcome = tokio::spawn(async move { worker.process(work, slot).await }).await;
+        let system = self.parts.broker.is_shared().then_some("rabbitmq");
+        let span = span(&work, system);
+        let work = async move { worker.process(work, slot).await };
+        let outcome = tokio::spawn(work.instrument(span.clone())).await;
+        if !matches!(outcome, Ok(Ok(()))) {
+            span.record("otel.status_code", "error");
+        }
         match outcome {
-            Ok(done) => self.settle(done, &settlement).await,
+            Ok(done) => self.settle(done, &settlement).instrument(span).await,
             Err(panic) => {
-                tracing::error!(error = %panic, "a run's task panicked");
+                span.in_scope(|| tracing::error!(error = %panic, "a run's task panicked"));
                 settlement.ack().await;
             }
         }

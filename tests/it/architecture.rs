@@ -132,6 +132,39 @@ fn only_the_retry_delay_names_the_backoff_crate() {
 }
 
 #[test]
+fn only_the_trace_context_and_the_export_name_opentelemetry() {
+    let is_otel = |path: &Vec<String>| {
+        path[0].starts_with("opentelemetry") || path[0] == "tracing_opentelemetry"
+    };
+    let users: Vec<String> = sources()
+        .into_iter()
+        .filter(|source| paths_of(&source.text).iter().any(is_otel))
+        .map(|source| source.path)
+        .filter(|path| path != "domain/trace.rs" && !path.starts_with("app/telemetry"))
+        .collect();
+    assert!(users.is_empty(), "spans are made with `tracing`: {users:?}");
+}
+
+#[test]
+fn every_metric_is_described() {
+    // A macro's name and its first text: `counter!("redrive_runs_total"`.
+    let metric = regex::Regex::new(r#"\b(describe_)?(counter|gauge|histogram)!\(\s*"([^"]+)""#);
+    let (mut recorded, mut described) = (BTreeSet::new(), BTreeSet::new());
+    let metric = metric.unwrap();
+    for source in sources() {
+        for found in metric.captures_iter(&source.text) {
+            let set = match found.get(1) {
+                Some(_) => &mut described,
+                None => &mut recorded,
+            };
+            set.insert((found[3].to_owned(), found[2].to_owned()));
+        }
+    }
+    assert!(recorded.len() > 10, "{recorded:?}");
+    assert_eq!(recorded, described);
+}
+
+#[test]
 fn both_databases_have_the_same_migrations() {
     let names = |engine: &str| -> BTreeSet<String> {
         files(&root().join("migrations").join(engine))

@@ -20,3 +20,4 @@ mod store_pool;
 mod store_sql;
 mod support;
 mod take_over;
+mod tracing;

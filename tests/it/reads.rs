@@ -232,6 +232,8 @@ async fn metrics_are_prometheus_text(ledger: Ledger) {
     let retried = app.retry("run_a").await;
     app.ended(&retried).await;
     app.call("POST", "/v1/runs/run_a/retry", None).await;
+    // A worker counts what it has written; the metrics are the process's.
+    let app = TestApp::start(app.stop().await).await;
     let answer = Request::new("GET", "/metrics").send(&app).await;
     let kind = answer.headers["content-type"].to_str().unwrap();
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
@@ -240,6 +242,11 @@ async fn metrics_are_prometheus_text(ledger: Ledger) {
     for (name, kind) in [
         ("http_server_request_duration_seconds", "histogram"),
         ("redrive_retry_requests_total", "counter"),
+        ("redrive_retries_total", "counter"),
+        ("redrive_runs_total", "counter"),
+        ("redrive_run_duration_seconds", "histogram"),
+        ("redrive_nodes_total", "counter"),
+        ("redrive_node_duration_seconds", "histogram"),
         ("redrive_outbox_pending", "gauge"),
         ("redrive_outbox_oldest_age_seconds", "gauge"),
         ("redrive_runs_leased", "gauge"),
@@ -250,6 +257,8 @@ async fn metrics_are_prometheus_text(ledger: Ledger) {
     for line in [
         r#"redrive_retry_requests_total{outcome="accepted"} 1"#,
         r#"redrive_retry_requests_total{outcome="already_retried"} 1"#,
+        r#"redrive_retries_total{outcome="success"} 1"#,
+        r#"redrive_runs_total{status="success",trigger="retry"} 1"#,
         r#"method="POST",route="/v1/runs/{id}/retry",status="409""#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -112,7 +112,10 @@ async fn session(
     wanted: &mut watch::Receiver<Wanted>,
     stop: &CancellationToken,
 ) -> Result<End, RabbitMqError> {
-    let mut session = Session::open(shared, prefetch).await?;
+    let mut session = tokio::select! {
+        () = stop.cancelled() => return Ok(End::Stopped),
+        opened = Session::open(shared, prefetch) => opened?,
+    };
     shared.consuming.set(Link::Up);
     tracing::info!("connected to RabbitMQ to consume");
     let ended = session.run(shared, wanted, stop).await;

@@ -1,5 +1,7 @@
 //! The dead-letter queue: what is in it is handed over, and taken off it once that is done.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
     message::Delivery as Raw,
@@ -7,16 +9,19 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::{Connector, RabbitMqError, STEP, State, close, failed, pauses, step},
+    connection::{Connector, Link, RabbitMqError, STEP, State, close, failed, pauses, step},
     topology,
 };
 
 /// Dead letters that are here at once.
 const PREFETCH: u16 = 16;
+
+/// A connection that lasted so long was a good one.
+const LASTING: Duration = Duration::from_secs(20);
 
 /// A message that could not be used, as the broker tells it.
 #[derive(Debug, Clone)]
@@ -45,14 +50,14 @@ pub(super) async fn supervise(
 ) {
     let (state, mut delays) = (State::default(), pauses());
     loop {
-        let drained = tokio::select! {
+        let began = Instant::now();
+        let error = tokio::select! {
             () = stop.cancelled() => return,
-            drained = drain(connector, letters) => drained,
+            error = drain(connector, letters, &state) => error,
         };
-        match drained {
-            // It was taken off for a while, so the next time is another beginning.
-            Ok(()) => delays.reset(),
-            Err(error) => failed(&state, "draining the dead letters of RabbitMQ", &error),
+        failed(&state, "draining the dead letters of RabbitMQ", &error);
+        if began.elapsed() > LASTING {
+            delays.reset();
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -61,18 +66,22 @@ pub(super) async fn supervise(
     }
 }
 
-/// Drains over one connection; ends when a letter can't be kept now.
-async fn drain(connector: &Connector, letters: &dyn DeadLetters) -> Result<(), RabbitMqError> {
-    let connection = connector.connect("dead letters").await?;
-    let drained = drain_over(&connection, connector, letters).await;
+/// Drains over one connection, to its end.
+async fn drain(connector: &Connector, letters: &dyn DeadLetters, state: &State) -> RabbitMqError {
+    let connection = match connector.connect("dead letters").await {
+        Ok(connection) => connection,
+        Err(error) => return error,
+    };
+    let drained = drain_over(&connection, connector, letters, state).await;
     close(&connection).await;
-    drained
+    drained.err().unwrap_or(RabbitMqError::Lost)
 }
 
 async fn drain_over(
     connection: &lapin::Connection,
     connector: &Connector,
     letters: &dyn DeadLetters,
+    state: &State,
 ) -> Result<(), RabbitMqError> {
     topology::declare(connection, &connector.names).await?;
     let channel = step("opening a channel", connection.create_channel()).await?;
@@ -86,18 +95,26 @@ async fn drain_over(
         FieldTable::default(),
     );
     let mut consumer = step("consuming", consuming).await?;
+    state.set(Link::Up);
     while let Some(raw) = consumer.next().await {
         let raw = raw?;
         let acker = raw.acker.clone();
-        if !letters.keep(dead(raw)).await {
-            return Ok(());
-        }
+        keep(letters, dead(raw)).await;
         let told = timeout(STEP, acker.ack(BasicAckOptions::default())).await;
         if !matches!(told, Ok(Ok(true))) {
             return Err(RabbitMqError::Lost);
         }
     }
     Err(RabbitMqError::Ended(queue.to_owned()))
+}
+
+/// Keeps one, however long that takes: giving it back would count against it, and in the end the
+/// broker would drop it.
+async fn keep(letters: &dyn DeadLetters, dead: Dead) {
+    let mut delays = pauses();
+    while !letters.keep(dead.clone()).await {
+        tokio::time::sleep(delays.next_delay()).await;
+    }
 }
 
 fn dead(raw: Raw) -> Dead {

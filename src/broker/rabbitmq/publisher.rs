@@ -87,7 +87,6 @@ impl Publisher {
             match self.open().await {
                 Ok(open) => {
                     session.open = Some(open);
-                    session.pauses.reset();
                     tracing::info!("connected to RabbitMQ to publish");
                 }
                 Err(error) => self.drop_session(&mut session, &error).await,
@@ -159,7 +158,12 @@ impl Publisher {
             let error = RabbitMqError::Ended("a lane".to_owned());
             self.drop_session(&mut session, &error).await;
         }
-        outcomes.iter().map(Result::is_ok).collect()
+        let confirmed: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
+        if confirmed.contains(&true) {
+            // Only now: a connection on which nothing gets through is no better than none.
+            session.pauses.reset();
+        }
+        confirmed
     }
 
     async fn send(

@@ -1,11 +1,11 @@
 //! The connector gateway: executes the types that are nobody's, at a URL from the configuration.
 //!
 //! `POST {type, payload, connector, nodeId, nodePath, runId, rootRunId, organizationId, effectKey,
-//! attempt, simulation}` with the effect key as `Idempotency-Key`. An answer of 2xx with `result`
-//! is a success. Everything else fails by its status, as in `http-request`, and
-//! `{"error": {class?, code?, message?, retryAfterMs?, effect?}}` says it better: `class` is one of
-//! `transient`, `permanent`, `timeout`, `in_doubt` and `rate_limited`, `effect: "none"` that
-//! nothing happened. The gateway is trusted, so its address is not guarded.
+//! attempt, simulation}` with the effect key as `Idempotency-Key`, and with the node's `traceparent`
+//! where traces are exported. An answer of 2xx with `result` is a success. Everything else fails by
+//! its status, as in `http-request`, and `{"error": {class?, code?, message?, retryAfterMs?,
+//! effect?}}` says it better: `class` is one of `transient`, `permanent`, `timeout`, `in_doubt` and
+//! `rate_limited`, `effect: "none"` that nothing happened. The gateway is trusted, so its address is not guarded.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -12,13 +12,14 @@ use std::{error::Error as _, io, time::Duration};
 use bytes::Bytes;
 use reqwest::{
     Client, ClientBuilder, Method, Response, StatusCode, Url,
-    header::{self, HeaderMap, HeaderName},
+    header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use super::guard::{Guard, GuardedResolver, ResolveError};
-use crate::domain::{ErrorClass, NodeError};
+use crate::domain::{ErrorClass, NodeError, traceparent_of};
 
 /// How long a connection may take to stand, name resolution and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,9 @@ const PRIVATE_HEADERS: [HeaderName; 5] = [
     header::PROXY_AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
 ];
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Sends requests.
 #[derive(Debug, Clone)]
@@ -103,6 +107,7 @@ impl HttpClient {
         is_success: impl Fn(StatusCode) -> bool + Send + Sync,
     ) -> Result<Answer, NodeError> {
         let deadline = Instant::now() + request.timeout;
+        join_trace(&mut request.headers);
         let mut acted_before = false;
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(&request, deadline).await;
@@ -162,6 +167,18 @@ impl HttpClient {
             Ok(Err(error)) => Err(send_error(target, &error)),
             Err(_) => Err(timed_out(target)),
         }
+    }
+}
+
+/// Lets the target go on with the trace that the node is part of, if it is exported and the
+/// request's own headers are about no other one.
+fn join_trace(headers: &mut HeaderMap) {
+    if headers.contains_key(TRACEPARENT) || headers.contains_key(TRACESTATE) {
+        return;
+    }
+    let traceparent = traceparent_of(&Span::current());
+    if let Some(value) = traceparent.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        headers.insert(TRACEPARENT, value);
     }
 }
 

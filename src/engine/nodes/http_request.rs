@@ -6,7 +6,8 @@
 //! and over that are no failure (`404`, `"4xx"`). Gives `{status, statusText, headers, body,
 //! contentType, json}`; `json` is `null` unless the body is JSON that can be kept exactly.
 //!
-//! The effect key goes out as `Idempotency-Key`, unless the headers have their own. What repeating
+//! The effect key goes out as `Idempotency-Key`, unless the headers have their own, and so does the
+//! node's `traceparent` where traces are exported; it is not part of the input. What repeating
 //! a call means follows from its method; what a failure means, from
 //! [`http_client`](super::http_client) (no answer) and [`http_answer`](super::http_answer) (a
 //! status).
