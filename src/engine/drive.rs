@@ -12,8 +12,8 @@ use super::{
 use crate::{
     config::LimitsConfig,
     domain::{
-        Clock, ErrorClass, JsonError, JsonText, LastAttempt, NodeError, NodeRecord, NodeStatus,
-        RunStatus, WaitingFor, format_timestamp,
+        Clock, ErrorClass, Jitter, JsonError, JsonText, LastAttempt, NodeError, NodeRecord,
+        NodeStatus, RetryDelay, RunStatus, WaitingFor, format_timestamp,
     },
     store::{Checkpoint, Claim, Finish, Finished, Parking, Store, StoreError, Written},
     workflow::{Definition, DefinitionLimits},
@@ -88,7 +88,7 @@ impl Engine {
         // One more than the last lease that a readable state is given up with: reading it is what
         // keeps costing workers.
         let unreadable = claim.lost_leases > MOST_LOST_LEASES;
-        let state = match self.load(claim).await {
+        let state = match self.insist_on_load(claim, signals).await {
             _ if unreadable => return self.end_unreadable(claim, recorder, "lost workers").await,
             Ok(Ok(state)) => state,
             Ok(Err(why)) => return self.end_unreadable(claim, recorder, &why).await,
@@ -115,6 +115,32 @@ impl Engine {
             signals.cancelled.cancel();
         }
         drive.run().await
+    }
+
+    /// Reads again while the ledger is away and the lease is good: given up now, the run would wait
+    /// for its lease to expire.
+    async fn insist_on_load(
+        &self,
+        claim: &Claim,
+        signals: &Signals,
+    ) -> Result<Result<RunState, String>, EngineError> {
+        let mut delay = RetryDelay::new(
+            Duration::from_millis(50),
+            Duration::from_secs(2),
+            Jitter::Half,
+        );
+        loop {
+            let error = match self.load(claim).await {
+                Err(EngineError::Store(error)) if error.is_unavailable() => error,
+                done => return done,
+            };
+            tracing::warn!(run_id = %claim.run.id, %error, "reading again");
+            tokio::select! {
+                () = signals.lost.cancelled() => return Err(error.into()),
+                () = signals.abort.cancelled() => return Err(error.into()),
+                () = tokio::time::sleep(delay.next_delay()) => {}
+            }
+        }
     }
 
     /// The state, or why there is none.

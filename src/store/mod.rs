@@ -238,6 +238,10 @@ ledger! {
     /// (`started_at` is set at the first claim). A lease that had expired counts as lost.
     decide fn claim(&self, run: &RunId, owner: &str, ttl: Duration) -> Claimed;
 
+    /// The claim of `owner`, a name used for one claim only, when its commit got no answer: none if
+    /// it was not made, or did not last.
+    decide fn own_claim(&self, run: &RunId, owner: &str) -> Option<Claim>;
+
     /// How many leases a run has lost since its last node outcome, one that has expired and that
     /// nobody took over yet included; none if there is no such run.
     ask fn lost_leases(&self, run: &RunId) -> i64;

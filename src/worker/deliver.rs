@@ -1,6 +1,9 @@
 //! One delivery: store what was published, claim, create, execute.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::Span;
@@ -50,7 +53,7 @@ impl Worker {
         };
         let claimed = Instant::now();
         let ttl = self.parts.config.lease();
-        let claim = match self.parts.store.claim(&run_id, &self.name, ttl).await? {
+        let claim = match self.claim(&run_id, ttl).await? {
             Claimed::Claimed(claim) => *claim,
             Claimed::Refused => return Ok(()),
             Claimed::NoSuchRun => {
@@ -75,6 +78,41 @@ impl Worker {
         work.settlement.ack().await;
         let Some(claim) = claim else { return Ok(()) };
         self.execute(&run_id, &claim, &signals).await
+    }
+
+    /// Claims a run. Where the answer to the commit was lost, the lease may be ours, and nobody
+    /// would renew it: so it is asked for, under a name that no other claim has.
+    async fn claim(&self, run_id: &RunId, ttl: Duration) -> Result<Claimed, StoreError> {
+        let store = &self.parts.store;
+        let owner = format!(
+            "{}/{}",
+            self.name,
+            self.claims.fetch_add(1, Ordering::Relaxed)
+        );
+        let began = Instant::now();
+        let mut error = match store.claim(run_id, &owner, ttl).await {
+            Err(error @ StoreError::InDoubt(_)) => error,
+            done => return done,
+        };
+        let mut delay = RetryDelay::new(
+            Duration::from_millis(50),
+            Duration::from_secs(2),
+            Jitter::Half,
+        );
+        while began.elapsed() < ttl * 2 / 3 {
+            tracing::warn!(%run_id, %error, "asking whether it is claimed");
+            tokio::select! {
+                () = self.stopping.cancelled() => break,
+                () = tokio::time::sleep(delay.next_delay()) => {}
+            }
+            match store.own_claim(run_id, &owner).await {
+                Ok(Some(claim)) => return Ok(Claimed::Claimed(Box::new(claim))),
+                // Nothing was committed: the message goes back, and comes again.
+                Ok(None) => break,
+                Err(again) => error = again,
+            }
+        }
+        Err(error)
     }
 
     /// Stores a published retry; the run to go on with, if there is one.

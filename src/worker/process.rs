@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -58,6 +58,8 @@ const MOST_PREFETCH: u32 = 8;
 pub struct Worker {
     pub(super) parts: WorkerParts,
     pub(super) name: Arc<str>,
+    /// How many claims were tried: it makes the owner of each of them unique.
+    pub(super) claims: Arc<AtomicU64>,
     pub(super) held: Held,
     pub(super) tasks: TaskTracker,
     pub(super) slots: Slots,
@@ -97,6 +99,7 @@ impl Worker {
             direct: Direct::new(parts.store.clone(), parts.broker.clone(), slots.clone()),
             parts,
             name: name.into(),
+            claims: Arc::default(),
             held: Held::default(),
             tasks: TaskTracker::new(),
             slots,

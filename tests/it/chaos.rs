@@ -7,11 +7,9 @@ mod client;
 mod killer;
 mod ledger;
 mod process;
-mod witness;
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
 use tokio::sync::watch;
 
 use self::{
@@ -19,50 +17,15 @@ use self::{
     client::{Client, Journal},
     killer::Killer,
     process::Installation,
+};
+use crate::support::{
+    dice::{Dice, scale},
+    story::EFFECTS,
     witness::Witness,
 };
 
 /// How many submit at once.
 const SUBMITTERS: usize = 8;
-
-/// Random numbers that a seed repeats (`SplitMix64`).
-#[derive(Debug, Clone)]
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Independent dice, so that the order of threads does not change what each of them throws.
-    fn fork(&mut self) -> Self {
-        Self(self.roll())
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.roll().is_multiple_of(chances)
-    }
-
-    fn up_to(&mut self, most: Duration) -> Duration {
-        let micros = u64::try_from(most.as_micros()).unwrap();
-        Duration::from_micros(self.roll() % (micros + 1))
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "whoever runs this test says how long it may take"
-)]
-fn scale(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(number) => number.parse().expect("a number"),
-        Err(_) => default,
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_promise_1_2_3_5_sigkill_of_the_one_process() {
@@ -168,7 +131,7 @@ async fn chaos_the_process_drains_on_sigterm() {
     for (number, run) in runs.iter().enumerate() {
         let run = client.ended(run, &installation).await;
         assert_eq!(run["status"], "success", "{run}");
-        for node in ["first", "second", "third"] {
+        for node in EFFECTS {
             let path = format!("/{node}/{number}");
             let times = witness
                 .calls()
@@ -205,51 +168,4 @@ async fn chaos_a_second_process_on_the_same_file_is_refused() {
     // Its death frees the file.
     process.kill().await;
     installation.start().await.stop().await;
-}
-
-/// root -> before -> first -> keep -> second -> check -> (then) third -> note, (else) never.
-/// Everything up to `before` has succeeded, `first` has failed.
-fn failed_run(number: usize, witness: &Witness) -> serde_json::Value {
-    let call = |name: &str, value: &str, children: &[&str]| {
-        let url = format!("{}/{{{{root.result.n}}}}", witness.url(&format!("/{name}")));
-        let body = json!({ "run": "{{$run.id}}", "value": value });
-        let payload = json!({ "url": url, "method": "POST", "body": body });
-        json!({ "type": "http-request", "payload": payload, "children": children })
-    };
-    let condition = json!({ "$and": [{ "{{root.result.n}}": { "$gt": -1 } }] });
-    let mut nodes = json!({
-        "root": { "type": "manual", "payload": {}, "children": ["before"] },
-        "before": call("before", "never sent", &["first"]),
-        "first": call("first", "{{before.result.json.id}}", &["keep"]),
-        "keep": {
-            "type": "set-variable",
-            "payload": { "name": "kept", "value": "{{first.result.json.call}}" },
-            "children": ["second"]
-        },
-        "second": call("second", "{{$vars.kept}}", &["check"]),
-        "check": { "type": "if", "payload": { "condition": condition }, "children": ["third", "never"] },
-        "third": call("third", "{{second.result.json.call}}", &["note"]),
-        "note": { "type": "log", "payload": { "message": "kept {{$vars.kept}}" } },
-        "never": call("never", "never sent", &[])
-    });
-    nodes["third"]["branch"] = json!("then");
-    nodes["never"]["branch"] = json!("else");
-    let kept = json!({ "name": "kept", "type": "number", "default": 0, "lifetime": "reset" });
-    json!({
-        "id": client::source(number),
-        "status": "failure",
-        "triggerNodeId": "root",
-        "workflowDefinition": { "variableDefs": [kept], "nodes": nodes },
-        "executionState": {
-            "root": { "type": "manual", "status": "success", "result": { "n": number } },
-            "before": {
-                "type": "http-request", "status": "success",
-                "result": { "status": 200, "json": { "id": number } }
-            },
-            "first": {
-                "type": "http-request", "status": "failure",
-                "error": { "class": "transient", "message": "503" }
-            }
-        }
-    })
 }

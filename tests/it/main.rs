@@ -13,6 +13,7 @@ mod doctor;
 mod effects;
 mod fidelity;
 mod mixtures;
+mod pool;
 mod reads;
 mod resume;
 mod services;

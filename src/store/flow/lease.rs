@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::{
-    Refusal, RetryEvent, RunId, RunStatus, Timestamp, WaitingFor, format_timestamp,
+    Refusal, Retry, RetryEvent, RunId, RunStatus, Timestamp, WaitingFor, format_timestamp,
 };
 
 use super::{
@@ -45,7 +45,28 @@ pub(in crate::store) async fn claim<E: Engine>(
     }
     tx.update_run(&locked).await?;
     tx.commit().await?;
-    Ok(Claimed::Claimed(Box::new(Claim {
+    Ok(Claimed::Claimed(Box::new(claim_of(locked, retry))))
+}
+
+/// What `owner` took without hearing of it, if it did and the lease is good.
+pub(in crate::store) async fn own_claim<E: Engine>(
+    engine: &E,
+    run: &RunId,
+    owner: &str,
+) -> Result<Option<Claim>, StoreError> {
+    let mut tx = engine.begin().await?;
+    let Some(locked) = tx.lock_run(run).await? else {
+        return Ok(None);
+    };
+    if !locked.is_held() || locked.owner.as_deref() != Some(owner) {
+        return Ok(None);
+    }
+    let retry = tx.retry_of_run(run).await?;
+    Ok(Some(claim_of(locked, retry)))
+}
+
+fn claim_of(locked: LockedRun, retry: Option<Retry>) -> Claim {
+    Claim {
         fence: Fence {
             run_id: locked.run.id.clone(),
             epoch: locked.epoch,
@@ -53,7 +74,7 @@ pub(in crate::store) async fn claim<E: Engine>(
         retry,
         lost_leases: locked.lost_leases,
         run: locked.run,
-    })))
+    }
 }
 
 /// Makes a held run `running`; the first time is when it started.

@@ -10,7 +10,7 @@ mod progress;
 
 pub(super) use accept::{accept_intent, accept_retry, accept_start, import};
 pub(super) use cancel::request_cancel;
-pub(super) use lease::{claim, create, refuse, release};
+pub(super) use lease::{claim, create, own_claim, refuse, release};
 pub(super) use progress::{checkpoint, finish, park};
 
 use crate::domain::{Retry, RetryEvent, RunStatus, Timestamp, WaitingFor};

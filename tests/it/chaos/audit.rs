@@ -8,62 +8,15 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    client::{Client, Journal, source},
+    client::{Client, Journal},
     killer::Lives,
     ledger::Ledger,
     process::Installation,
+};
+use crate::support::{
+    story::{EFFECTS, NOTHING, assert_ended_well, source},
     witness::{Call, Witness},
 };
-
-/// What each node of the new run has to be: status, and whether it is the source's.
-const STORY: [(&str, &str, bool); 9] = [
-    ("root", "success", true),
-    ("before", "success", true),
-    ("first", "success", false),
-    ("keep", "success", false),
-    ("second", "success", false),
-    ("check", "success", false),
-    ("third", "success", false),
-    ("note", "success", false),
-    ("never", "skipped", false),
-];
-
-/// Queries that must find nothing.
-const NOTHING: [(&str, &str); 8] = [
-    (
-        "sources with two retries",
-        "select count(*) from (select 1 from retries group by source_run_id having count(*) <> 1)",
-    ),
-    (
-        "sources with two runs",
-        "select count(*) from (select 1 from runs where source_run_id is not null
-                                group by source_run_id having count(*) <> 1)",
-    ),
-    (
-        "retries that do not name the run that names their source",
-        "select count(*) from retries left join runs on runs.id = retries.run_id
-          where runs.source_run_id is not retries.source_run_id",
-    ),
-    (
-        "retries that were not created",
-        "select count(*) from retries where state <> 'created' or live or ordinal is not 1",
-    ),
-    (
-        "runs without an end",
-        "select count(*) from runs where status in ('waiting', 'running') or lease_owner is not null",
-    ),
-    ("runs that are still due", "select count(*) from outbox"),
-    (
-        "nodes without an end",
-        "select count(*) from nodes join retries on retries.run_id = nodes.run_id
-          where nodes.status not in ('success', 'skipped')",
-    ),
-    (
-        "runs that logged their variable twice, or never",
-        "select count(*) from retries
-          where 1 <> (select count(*) from variable_writes where run_id = retries.run_id)",
-    ),
-];
 
 /// The auditor.
 pub(super) struct Audit<'a> {
@@ -109,29 +62,10 @@ impl<'a> Audit<'a> {
     pub(super) async fn runs(&self, client: &Client) {
         for (source, id) in &self.runs {
             let run = client.get(&format!("/v1/runs/{id}")).await;
-            assert_eq!(run["status"], "success", "{run:#}");
-            assert_eq!(run["sourceRunId"], source.as_str(), "{run:#}");
-            let state = &run["executionState"];
-            assert_eq!(state.as_object().unwrap().len(), STORY.len(), "{run:#}");
-            for (node, status, reused) in STORY {
-                assert_eq!(state[node]["status"], status, "{node}: {run:#}");
-                let origin = reused.then_some(source.as_str());
-                assert_eq!(
-                    state[node]["originRunId"].as_str(),
-                    origin,
-                    "{node}: {run:#}"
-                );
+            assert_ended_well(&run, source);
+            for node in EFFECTS {
+                self.outcome(id, node, &run["executionState"][node]);
             }
-            for node in ["first", "second", "third"] {
-                self.outcome(id, node, &state[node]);
-            }
-            let kept = &state["first"]["result"]["json"]["call"];
-            assert_eq!(state["second"]["input"]["body"]["value"], *kept, "{run:#}");
-            assert_eq!(
-                state["note"]["input"]["message"],
-                format!("kept {kept}"),
-                "{run:#}"
-            );
         }
     }
 
@@ -159,10 +93,7 @@ impl<'a> Audit<'a> {
         for (key, calls) in std::mem::take(&mut self.keys) {
             let first = &calls[0];
             let (node, number) = first.path[1..].split_once('/').unwrap();
-            assert!(
-                ["first", "second", "third"].contains(&node),
-                "reused or skipped: {first:?}"
-            );
+            assert!(EFFECTS.contains(&node), "reused or skipped: {first:?}");
             let source = source(number.parse().unwrap());
             assert_eq!(first.run, self.runs[&source], "a second run: {first:?}");
             assert!(paths.insert(first.path.clone()), "a second key: {first:?}");

@@ -11,15 +11,15 @@ use std::{
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Dice, failed_run, process::Installation, witness::Witness};
+use super::process::Installation;
+use crate::support::{
+    dice::Dice,
+    story::{failed_run, source},
+    witness::Witness,
+};
 
 /// How long all runs may take to end after the last kill.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The id of a source.
-pub(super) fn source(number: usize) -> String {
-    format!("run_source_{number}")
-}
 
 /// What somebody was promised.
 #[derive(Debug, Clone)]

@@ -6,12 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Dice,
-    client::Journal,
-    ledger::Durable,
-    process::{Installation, Process},
-};
+use super::{client::Journal, ledger::Durable, process::Installation};
+use crate::support::{dice::Dice, process::Process};
 
 /// One life of the process.
 #[derive(Debug)]

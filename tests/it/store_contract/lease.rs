@@ -36,6 +36,11 @@ pub(super) async fn promise_2_a_claim_is_taken_once(ledger: &Ledger) {
     assert_eq!(taken.retry.as_ref().unwrap().state, RetryState::Claimed);
     assert_eq!(taken.run, run(store, "run_b").await);
     assert!(!taken.run.created);
+    // Its maker finds it, should the answer have been lost.
+    let own = store.own_claim(&id("run_b"), "worker").await.unwrap();
+    assert_eq!(own.map(|claim| claim.fence), Some(taken.fence.clone()));
+    let other = store.own_claim(&id("run_b"), "another").await.unwrap();
+    assert!(other.is_none());
     assert_eq!(
         taken.run.status,
         RunStatus::Waiting,

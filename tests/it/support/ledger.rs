@@ -55,7 +55,11 @@ impl Ledger {
     }
 
     pub(crate) async fn postgres() -> Self {
-        let server = server();
+        Self::postgres_at(server()).await
+    }
+
+    /// On a server of the test's own.
+    pub(crate) async fn postgres_at(server: String) -> Self {
         let name = format!("redrive_{}", uuid::Uuid::new_v4().simple());
         administer(&server, format!("create database {name}")).await;
         Self::migrated(

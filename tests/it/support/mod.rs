@@ -1,11 +1,15 @@
 //! What several tests need.
 
 pub(crate) mod app;
+pub(crate) mod dice;
 pub(crate) mod ledger;
+pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod rows;
 pub(crate) mod services;
+pub(crate) mod story;
 pub(crate) mod target;
+pub(crate) mod witness;
 
 /// Generates a test per engine from `async fn case(ledger: Ledger)` functions.
 macro_rules! on_both_engines {

@@ -1,0 +1,56 @@
+//! PostgreSQL is restarted under load.
+
+use std::time::Duration;
+
+use super::{
+    audit,
+    members::{Crew, Pool},
+    servers::Server,
+};
+use crate::support::{dice::Dice, ledger::Ledger, services, witness::Witness};
+
+const RETRIES: usize = 150;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pool_promise_1_2_3_postgres_is_restarted() {
+    let witness = Witness::start(Dice(1), Duration::from_millis(200)).await;
+    let server = Server::postgres().await;
+    let ledger = Ledger::postgres_at(server.url.clone()).await;
+    let pool = Pool::on(ledger, services::amqp_url(), &[]).await;
+    let crew = Crew::start(pool, 2).await;
+    let (pool, client) = (&crew.pool, &crew.client);
+    client.import(0..RETRIES, &witness).await;
+    let sources = client.sources(RETRIES).await;
+
+    let load = client.steadily(0..RETRIES, Duration::from_secs(12));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.tell("stop-postgres", &["fast"]).await;
+    // Longer than anybody waits for a connection.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    server.tell("start-postgres", &[]).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.tell("restart-postgres", &["immediate"]).await;
+    let tally = load.await.unwrap();
+    for member in crew.workers.iter().chain([&crew.relay, &crew.api]) {
+        member.until_ready(200).await;
+    }
+    // Far sooner than leases expire.
+    let rest = audit::until_all_ended(pool, Duration::from_secs(20)).await;
+
+    let repeated = audit::hold(pool, client, &witness, &tally, &[]).await;
+    assert!(
+        sources == client.sources(RETRIES).await,
+        "a source has changed"
+    );
+    println!(
+        "{:?}; all ended {rest:?} later; {repeated:?}",
+        tally.statuses
+    );
+    assert!(tally.statuses.contains_key(&503), "it was away");
+    assert!(
+        !tally.statuses.contains_key(&0),
+        "every request is answered"
+    );
+    assert_eq!(repeated.calls, 0);
+    crew.end().await;
+}

@@ -1,0 +1,213 @@
+//! The processes of one installation: a database, queues with a prefix of their own, and whoever
+//! was started on them.
+
+use std::{
+    process::{ExitStatus, Output as Finished},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{broker, load::Client, seen};
+use crate::support::{
+    ledger::Ledger,
+    process::{Process, Said, redrive},
+    services,
+};
+
+/// One installation.
+pub(super) struct Pool {
+    pub(super) ledger: Ledger,
+    pub(super) amqp: String,
+    pub(super) prefix: String,
+    settings: Vec<(String, String)>,
+    folder: TempDir,
+    said: Said,
+    started: AtomicUsize,
+}
+
+/// One of its processes.
+pub(super) struct Member {
+    /// What the database knows it by.
+    pub(super) name: String,
+    pub(super) process: Process,
+}
+
+/// A process that went away, or stood still, at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Departed {
+    pub(super) name: String,
+    pub(super) at: Instant,
+}
+
+impl Pool {
+    /// On the servers that the tests share; settings are environment variables of every process.
+    pub(super) async fn new(settings: &[(&str, &str)]) -> Self {
+        Self::on(Ledger::postgres().await, services::amqp_url(), settings).await
+    }
+
+    /// With a ledger or a broker of the test's own.
+    pub(super) async fn on(ledger: Ledger, amqp: String, settings: &[(&str, &str)]) -> Self {
+        seen::watch(&ledger).await;
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            ledger,
+            amqp,
+            prefix: format!("test-{}", uuid::Uuid::new_v4().simple()),
+            settings: settings.iter().map(own).collect(),
+            folder: tempfile::tempdir().unwrap(),
+            said: Said::default(),
+            started: AtomicUsize::new(0),
+        }
+    }
+
+    /// What all processes said that may matter after a failure.
+    pub(super) fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// What they said that no disturbance excuses.
+    pub(super) fn assert_sound(&self) {
+        let said = self.said();
+        let unsound: Vec<_> = said
+            .iter()
+            .filter(|line| line.contains("panicked") || line.contains("refused a statement"))
+            .collect();
+        assert!(unsound.is_empty(), "{unsound:#?}");
+    }
+
+    /// The program in this installation, under a name that the database can tell.
+    pub(super) fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mark = if self.ledger.url.contains('?') {
+            '&'
+        } else {
+            '?'
+        };
+        let database = format!("{}{mark}options[redrive.process]={name}", self.ledger.url);
+        let mut command = redrive(arguments);
+        command
+            .current_dir(self.folder.path())
+            .env("DATABASE_URL", database)
+            .env("AMQP_URL", &self.amqp)
+            .env("REDRIVE_BROKER__PREFIX", &self.prefix)
+            .env("REDRIVE_HTTP__ALLOW_NETWORKS", r#"["127.0.0.0/8"]"#)
+            .env("REDRIVE_LOG__FILTER", "warn");
+        for (name, value) in &self.settings {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Starts a process with these roles and waits until it listens.
+    pub(super) async fn start(&self, roles: &str) -> Member {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}{number}", roles.replace(',', "_"));
+        let arguments = ["serve", "--roles", roles, "--listen", "127.0.0.1:0"];
+        let (mut process, output) = Process::spawn(self.command(&name, &arguments));
+        process.until_ready(output, &self.said).await;
+        assert!(process.ready_after.is_some(), "{:#?}", self.said());
+        Member { name, process }
+    }
+
+    /// Starts several with the same roles, side by side.
+    pub(super) async fn start_many(&self, roles: &str, count: usize) -> Vec<Member> {
+        let starting = (0..count).map(|_| self.start(roles));
+        futures_util::future::join_all(starting).await
+    }
+
+    /// The program, to its end.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Finished {
+        self.command("command", arguments).output().await.unwrap()
+    }
+
+    /// A token made by the command line.
+    pub(super) async fn token(&self) -> String {
+        let made = self.run(&["token", "create", "--org", "org_test"]).await;
+        assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Removes what the test left, once all processes have ended.
+    pub(super) async fn remove(self) {
+        broker::remove(&self.amqp, &self.prefix).await;
+        self.ledger.remove().await;
+    }
+}
+
+impl Member {
+    pub(super) async fn kill(self) -> Departed {
+        let name = self.name;
+        let at = self.process.kill().await;
+        Departed { name, at }
+    }
+
+    /// SIGTERM; its exit status.
+    pub(super) async fn told_to_stop(self) -> ExitStatus {
+        self.process.terminate().await;
+        self.process.ended().await
+    }
+
+    /// Status and body of what it answers about itself.
+    pub(super) async fn ask(&self, path: &str) -> (u16, String) {
+        let url = format!("{}{path}", self.process.url);
+        let answer = crate::support::app::client().get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Waits until `/readyz` answers with this status.
+    pub(super) async fn until_ready(&self, status: u16) -> String {
+        let began = Instant::now();
+        loop {
+            let (found, body) = self.ask("/readyz").await;
+            if found == status {
+                return body;
+            }
+            assert!(began.elapsed() < super::PATIENCE, "{}: {body}", self.name);
+            tokio::time::sleep(super::LOOK).await;
+        }
+    }
+}
+
+/// An API, a relay, workers, and somebody who uses them.
+pub(super) struct Crew {
+    pub(super) pool: Pool,
+    pub(super) api: Member,
+    pub(super) relay: Member,
+    pub(super) workers: Vec<Member>,
+    pub(super) client: Client,
+}
+
+impl Crew {
+    pub(super) async fn start(pool: Pool, workers: usize) -> Self {
+        let api = pool.start("api").await;
+        let relay = pool.start("relay").await;
+        let workers = pool.start_many("worker", workers).await;
+        let client = Client::new(&pool, &api).await;
+        Self {
+            pool,
+            api,
+            relay,
+            workers,
+            client,
+        }
+    }
+
+    /// Stops everybody well, and removes what the test left.
+    pub(super) async fn end(self) {
+        self.pool.assert_sound();
+        stop_all(self.workers.into_iter().chain([self.api, self.relay])).await;
+        self.pool.remove().await;
+    }
+}
+
+/// Stops them side by side; every one of them has to end well.
+pub(super) async fn stop_all(members: impl IntoIterator<Item = Member>) {
+    let stopping = members.into_iter().map(|member| async move {
+        let name = member.name.clone();
+        let status = member.told_to_stop().await;
+        assert_eq!(status.code(), Some(0), "{name}");
+    });
+    futures_util::future::join_all(stopping).await;
+}
