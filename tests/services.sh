@@ -4,6 +4,18 @@
 #   bash tests/services.sh start DIR > env   start what is missing; prints `export NAME=value` lines
 #   bash tests/services.sh stop DIR          stop what `start DIR` started, and remove DIR
 #
+# While the private servers of DIR are up, for trying what happens when one goes away:
+#
+#   ... stop-postgres DIR [fast|immediate]      end the server, keep its data (`immediate`: crash)
+#   ... start-postgres DIR                      start it again, with the same port and data
+#   ... restart-postgres DIR [fast|immediate]   both
+#   ... stop-rabbitmq DIR [fast|immediate]      end the node, keep its data
+#   ... start-rabbitmq DIR                      start it again, with the same name, port and data
+#   ... rabbitmqctl DIR ARGS...                 run rabbitmqctl against the node
+#
+# A client that has to come before its broker: `start`, `stop-rabbitmq`, start the client with the
+# AMQP_URL that `start` printed, `start-rabbitmq`.
+#
 # A server named by DATABASE_URL or AMQP_URL is used as it is. For the others a private server is
 # started from what is installed, on a free loopback port, with its data in DIR. What is not
 # installed is installed with apt-get where that is possible (as root, on Debian and its like).
@@ -14,56 +26,14 @@
 #   cargo nextest run ...
 #   bash tests/services.sh stop "$dir"
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+source "${BASH_SOURCE[0]%/*}/processes.sh"
 
-say() { printf 'services: %s\n' "$*" >&2; }
-die() { say "$*"; exit 1; }
-
-# --- processes and ports ------------------------------------------------------------------------
-
-# Whether process $1 lives and its command line holds $2. A recorded pid alone could be somebody
-# else's by now, and a dead child that nobody waited for still answers `kill -0`.
-runs() {
-    local line
-    [[ $1 =~ ^[0-9]+$ ]] || return 1
-    if [[ -d /proc/self ]]; then
-        line=$(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline") || return 1
-    else
-        line=$(ps -o args= -p "$1" 2>/dev/null) || return 1
-    fi
-    [[ $line == *"$2"* ]]
-}
-
-# Ends process $1, whose command line holds $2, with the signals that follow, 15 s for each.
-end() {
-    local pid=$1 mark=$2 signal
-    shift 2
-    for signal in "$@"; do
-        runs "$pid" "$mark" || return 0
-        kill "-$signal" "$pid" 2>/dev/null || true
-        for _ in {1..150}; do
-            runs "$pid" "$mark" || return 0
-            sleep 0.1
-        done
-    done
-    runs "$pid" "$mark" && say "process $pid ($mark) does not end" && return 1
-    return 0
-}
-
-listens() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
-
-# A port nobody listens on, below the range outgoing connections take theirs from. Somebody may
-# take it before the server does: the callers try again with another one.
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 12000))
-        listens 127.0.0.1 "$port" || break
-    done
-    printf '%s' "$port"
-}
+# --- addresses ----------------------------------------------------------------------------------
 
 # Whether an AMQP broker answers the protocol header at host $1, port $2.
 speaks_amqp() {
+    # shellcheck disable=SC2016 # the inner bash expands
     timeout 5 bash -c '
         exec 3<>"/dev/tcp/$0/$1" || exit 1
         printf "AMQP\0\0\11\1" >&3
@@ -133,13 +103,13 @@ postgres_bin() {
     [[ -n $initdb ]] && dirname "$initdb"
 }
 
-# Prints RabbitMQ's start script. Debian's script in PATH changes to another user and forgets the
-# environment, so the one it calls comes first.
-rabbitmq_server() {
-    if [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]]; then
-        printf '%s' /usr/lib/rabbitmq/bin/rabbitmq-server
+# Prints the path of RabbitMQ's program $1. Debian's script in PATH changes to another user and
+# forgets the environment, so the one it calls comes first.
+rabbitmq_program() {
+    if [[ -x /usr/lib/rabbitmq/bin/$1 ]]; then
+        printf '%s' "/usr/lib/rabbitmq/bin/$1"
     else
-        command -v rabbitmq-server
+        command -v "$1"
     fi
 }
 
@@ -172,7 +142,7 @@ install_packages() {
 install_missing() {
     local missing=()
     [[ -n ${DATABASE_URL:-} ]] || [[ -n $(postgres_bin) ]] || missing+=(postgresql)
-    [[ -n ${AMQP_URL:-} ]] || [[ -n $(rabbitmq_server) ]] || missing+=(rabbitmq-server)
+    [[ -n ${AMQP_URL:-} ]] || [[ -n $(rabbitmq_program rabbitmq-server) ]] || missing+=(rabbitmq-server)
     ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 
@@ -200,19 +170,21 @@ as_postgres() {
     fi
 }
 
-start_postgres() {
-    local bin port data=$DIR/postgres/data log=$DIR/postgres/log
-    bin=$(postgres_bin)
-    unset "${!PG@}" # settings for clients and of other clusters
+# Creates the server's data.
+init_postgres() {
+    local data=$DIR/postgres/data
     mkdir "$DIR/postgres"
     if [[ $EUID -eq 0 ]]; then
         chown "$(postgres_user)" "$DIR/postgres"
     fi
     as_postgres test -w "$DIR/postgres" ||
         die "user $(postgres_user) can't reach $DIR: name a folder in a place open to every user"
-    cd /
-    as_postgres "$bin/initdb" --pgdata="$data" --username=postgres --auth=trust \
-        --encoding=UTF8 --locale=C --no-sync >"$DIR/initdb.log" 2>&1 || {
+    (
+        unset "${!PG@}" # settings for clients and of other clusters
+        cd /
+        as_postgres "$(postgres_bin)/initdb" --pgdata="$data" --username=postgres --auth=trust \
+            --encoding=UTF8 --locale=C --no-sync
+    ) >"$DIR/initdb.log" 2>&1 || {
         cat "$DIR/initdb.log" >&2
         die "initdb failed"
     }
@@ -226,25 +198,56 @@ min_wal_size = 32MB
 max_wal_size = 256MB
 timezone = 'UTC'
 CONF
-    for _ in 1 2 3; do
-        port=$(free_port)
-        if as_postgres "$bin/pg_ctl" start --wait --timeout=60 --silent --pgdata="$data" --log="$log" \
-            --options="-p $port" >/dev/null 2>&1 </dev/null; then
-            DATABASE_URL=postgres://postgres@127.0.0.1:$port/postgres
-            say "PostgreSQL: private, $("$bin/postgres" --version), at 127.0.0.1:$port"
-            return
-        fi
-    done
-    tail -n 30 "$log" >&2 || true
+}
+
+# Starts the server at port $1, and waits until it takes connections.
+launch_postgres() {
+    (
+        unset "${!PG@}"
+        cd /
+        as_postgres "$(postgres_bin)/pg_ctl" start --wait --timeout=60 --silent \
+            --pgdata="$DIR/postgres/data" --log="$DIR/postgres/log" --options="-p $1"
+    ) >/dev/null 2>&1 </dev/null
+}
+
+fail_postgres() {
+    tail -n 30 "$DIR/postgres/log" >&2 || true
     die "PostgreSQL does not start"
 }
 
+new_postgres() {
+    local port
+    init_postgres
+    for _ in 1 2 3; do
+        port=$(free_port)
+        if launch_postgres "$port"; then
+            printf '%s\n' "$port" >"$DIR/postgres/port"
+            DATABASE_URL=postgres://postgres@127.0.0.1:$port/postgres
+            say "PostgreSQL: private, $("$(postgres_bin)/postgres" --version), at 127.0.0.1:$port"
+            return
+        fi
+    done
+    fail_postgres
+}
+
+postgres_runs() {
+    local data=$DIR/postgres/data
+    [[ -r $data/postmaster.pid ]] && runs "$(head -n 1 "$data/postmaster.pid")" "$data"
+}
+
+start_postgres() {
+    ! postgres_runs || die "the PostgreSQL of $DIR runs already"
+    launch_postgres "$(cat "$DIR/postgres/port")" || fail_postgres
+}
+
+# Ends the server: `fast`, or `immediate` as a crash would.
 stop_postgres() {
-    local data=$DIR/postgres/data pid
+    local data=$DIR/postgres/data pid signals=(INT QUIT KILL)
     [[ -r $data/postmaster.pid ]] || return 0
     pid=$(head -n 1 "$data/postmaster.pid")
     # INT ends the sessions, QUIT the server without a checkpoint.
-    end "$pid" "$data" INT QUIT KILL
+    [[ $1 == fast ]] || signals=(QUIT KILL)
+    end "$pid" "$data" "${signals[@]}"
 }
 
 # --- RabbitMQ -----------------------------------------------------------------------------------
@@ -254,61 +257,110 @@ find_epmd() {
     erl -noshell -eval 'io:put_chars(filename:join([code:root_dir(), "erts-" ++ erlang:system_info(version), "bin", "epmd"])), halt().'
 }
 
-# Starts a node with a name, ports, cookie and port mapper of its own, so that it meets no other
-# node of this machine. Answers before the node has booted.
-launch_rabbitmq() {
-    local home=$DIR/rabbitmq epmd_port
-    rabbit_port=$(free_port)
+# Gives the node a name, ports, cookie and port mapper of its own, so that it meets no other node of
+# this machine. What its programs need of that is kept in the file `env`.
+configure_rabbitmq() {
+    local home=$DIR/rabbitmq port epmd_port settings
+    port=$(free_port)
     epmd_port=$(free_port)
     rm -rf "$home"
     mkdir -p "$home/home"
     printf '[].\n' >"$home/enabled_plugins"
     : >"$home/rabbitmq-env.conf"
     cat >"$home/rabbitmq.conf" <<CONF
-listeners.tcp.1 = 127.0.0.1:$rabbit_port
+listeners.tcp.1 = 127.0.0.1:$port
 disk_free_limit.absolute = 50MB
 CONF
+    settings=(
+        HOME="$home/home" LANG=C.UTF-8 LC_ALL=C.UTF-8
+        ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1
+        RABBITMQ_NODENAME="redrive-$$-$epmd_port@localhost"
+        RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$port"
+        RABBITMQ_DIST_PORT="$(free_port)"
+        RABBITMQ_MNESIA_BASE="$home/mnesia" RABBITMQ_LOG_BASE="$home/log"
+        RABBITMQ_GENERATED_CONFIG_DIR="$home/config" RABBITMQ_SCHEMA_DIR="$home/schema"
+        RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" RABBITMQ_CONF_ENV_FILE="$home/rabbitmq-env.conf"
+        RABBITMQ_ADVANCED_CONFIG_FILE="$home/advanced.config"
+        RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" RABBITMQ_PID_FILE="$home/pid"
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+        RABBITMQ_CTL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+    )
+    printf 'export %q\n' "${settings[@]}" >"$home/env"
+    printf '%s\n' "$port" >"$home/port"
+}
+
+# Goes to the node's folder and takes its environment: for a subshell.
+enter_rabbitmq() {
+    unset "${!RABBITMQ_@}" "${!ERL_@}"
+    # shellcheck source=/dev/null
+    source "$DIR/rabbitmq/env"
+    cd "$DIR/rabbitmq"
+}
+
+# Starts the configured node. Answers before it has booted.
+launch_rabbitmq() {
     (
-        unset "${!RABBITMQ_@}" "${!ERL_@}"
-        export HOME=$home/home LANG=C.UTF-8 LC_ALL=C.UTF-8
-        export ERL_EPMD_PORT=$epmd_port ERL_EPMD_ADDRESS=127.0.0.1
-        export RABBITMQ_NODENAME="redrive-$$-$epmd_port@localhost"
-        export RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT=$rabbit_port
-        RABBITMQ_DIST_PORT=$(free_port)
-        export RABBITMQ_DIST_PORT
-        export RABBITMQ_MNESIA_BASE=$home/mnesia RABBITMQ_LOG_BASE=$home/log
-        export RABBITMQ_GENERATED_CONFIG_DIR=$home/config RABBITMQ_SCHEMA_DIR=$home/schema
-        export RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf
-        export RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config
-        export RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins RABBITMQ_PID_FILE=$home/pid
-        export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
-        cd "$home"
+        enter_rabbitmq
+        rm -f pid script epmd
         # Without its own one, the node would leave a port mapper behind.
-        nohup "$(find_epmd)" -port "$epmd_port" </dev/null >epmd.log 2>&1 &
-        printf '%s %s\n' "$!" "$epmd_port" >epmd
-        nohup "$(rabbitmq_server)" </dev/null >start.log 2>&1 &
+        nohup "$(find_epmd)" -port "$ERL_EPMD_PORT" </dev/null >epmd.log 2>&1 &
+        printf '%s %s\n' "$!" "$ERL_EPMD_PORT" >epmd
+        nohup "$(rabbitmq_program rabbitmq-server)" </dev/null >start.log 2>&1 &
         printf '%s\n' "$!" >script
     )
 }
 
-wait_for_rabbitmq() {
-    local home=$DIR/rabbitmq try
+# Waits until the node speaks AMQP. One that does not is ended.
+await_rabbitmq() {
+    local home=$DIR/rabbitmq port
+    port=$(cat "$home/port")
+    for _ in {1..360}; do
+        ! speaks_amqp 127.0.0.1 "$port" || return 0
+        runs "$(cat "$home/script")" rabbitmq || break # the node gave up: a port was taken
+        sleep 0.5
+    done
+    say "RabbitMQ does not start"
+    tail -n 30 "$home/start.log" >&2 || true
+    stop_rabbitmq fast || true
+    return 1
+}
+
+# Waits for the first start of a node, with other ports if it needs them.
+await_new_rabbitmq() {
+    local try port
     for try in 1 2 3; do
-        for _ in {1..360}; do
-            if speaks_amqp 127.0.0.1 "$rabbit_port"; then
-                AMQP_URL=amqp://guest:guest@127.0.0.1:$rabbit_port/%2f
-                say "RabbitMQ: private, $(rabbitmq_version), at 127.0.0.1:$rabbit_port"
-                return
-            fi
-            runs "$(cat "$home/script")" rabbitmq || break # the node gave up: a port was taken
-            sleep 0.5
-        done
-        say "RabbitMQ does not start (try $try of 3)"
-        tail -n 30 "$home/start.log" >&2 || true
-        stop_rabbitmq
-        ((try == 3)) || launch_rabbitmq
+        if await_rabbitmq; then
+            port=$(cat "$DIR/rabbitmq/port")
+            AMQP_URL=amqp://guest:guest@127.0.0.1:$port/%2f
+            say "RabbitMQ: private, $(rabbitmq_version), at 127.0.0.1:$port"
+            return
+        fi
+        if ((try < 3)); then
+            configure_rabbitmq
+            launch_rabbitmq
+        fi
     done
     die "RabbitMQ does not start"
+}
+
+rabbitmq_runs() {
+    [[ -r $DIR/rabbitmq/pid ]] && runs "$(head -n 1 "$DIR/rabbitmq/pid")" "$DIR/rabbitmq"
+}
+
+start_rabbitmq() {
+    ! rabbitmq_runs || die "the RabbitMQ of $DIR runs already"
+    stop_rabbitmq fast # what is left when the node was ended from outside
+    launch_rabbitmq
+    await_rabbitmq || exit 1
+}
+
+rabbitmqctl() {
+    # Without the node there is no port mapper: rabbitmqctl would start one and leave it behind.
+    rabbitmq_runs || die "the RabbitMQ of $DIR does not run"
+    (
+        enter_rabbitmq
+        exec "$(rabbitmq_program rabbitmqctl)" "$@"
+    )
 }
 
 rabbitmq_version() {
@@ -317,10 +369,12 @@ rabbitmq_version() {
     printf '%s' "${line#Starting }"
 }
 
+# Ends the node: `fast`, or `immediate` as a crash would.
 stop_rabbitmq() {
-    local home=$DIR/rabbitmq pid port status=0
+    local home=$DIR/rabbitmq pid port status=0 signals=(TERM KILL)
+    [[ $1 == fast ]] || signals=(KILL)
     if [[ -r $home/pid ]]; then
-        end "$(head -n 1 "$home/pid")" "$home" TERM KILL || status=1
+        end "$(head -n 1 "$home/pid")" "$home" "${signals[@]}" || status=1
     fi
     if [[ -r $home/script ]]; then
         end "$(cat "$home/script")" rabbitmq TERM KILL || status=1
@@ -336,13 +390,13 @@ stop_rabbitmq() {
 
 stop_all() {
     local status=0
-    stop_rabbitmq || status=1
-    stop_postgres || status=1
+    stop_rabbitmq fast || status=1
+    stop_postgres fast || status=1
     return "$status"
 }
 
 start() {
-    local rabbit_port own_rabbitmq='' own_postgres=''
+    local own_rabbitmq='' own_postgres=''
     [[ -n ${AMQP_URL:-} ]] || own_rabbitmq=yes
     [[ -n ${DATABASE_URL:-} ]] || own_postgres=yes
     mkdir -p "$DIR"
@@ -355,9 +409,12 @@ start() {
     trap 'exit 143' TERM HUP
     install_missing
     trap 'stop_all || true' EXIT
-    [[ -z $own_rabbitmq ]] || launch_rabbitmq
-    [[ -z $own_postgres ]] || start_postgres
-    [[ -z $own_rabbitmq ]] || wait_for_rabbitmq
+    if [[ -n $own_rabbitmq ]]; then
+        configure_rabbitmq
+        launch_rabbitmq
+    fi
+    [[ -z $own_postgres ]] || new_postgres
+    [[ -z $own_rabbitmq ]] || await_new_rabbitmq
     trap - EXIT
     printf 'export DATABASE_URL=%q\nexport AMQP_URL=%q\n' "$DATABASE_URL" "$AMQP_URL"
 }
@@ -368,15 +425,46 @@ stop() {
     rm -rf "$DIR"
 }
 
-usage() { die "usage: bash tests/services.sh start|stop DIR"; }
+# Fails unless DIR holds the private server $1, `postgres` or `rabbitmq`.
+require_private() {
+    [[ -r $DIR/$1/port ]] || die "there is no private $1 in $DIR"
+}
 
-[[ $# -eq 2 && -n $2 ]] || usage
+usage() {
+    die "usage: bash tests/services.sh start|stop DIR" \
+        "| stop-postgres|restart-postgres|stop-rabbitmq DIR [fast|immediate]" \
+        "| start-postgres|start-rabbitmq DIR | rabbitmqctl DIR ARGS..."
+}
+
+[[ $# -ge 2 && -n $2 ]] || usage
+command=$1
 case $2 in
     /*) DIR=$2 ;;
     *) DIR=$PWD/$2 ;;
 esac
-case $1 in
+shift 2
+case $command in
+    start | stop | start-postgres | start-rabbitmq) [[ $# -eq 0 ]] || usage ;;
+    stop-postgres | restart-postgres | stop-rabbitmq)
+        [[ $# -le 1 && ${1:-fast} =~ ^(fast|immediate)$ ]] || usage
+        ;;
+    rabbitmqctl) ;;
+    *) usage ;;
+esac
+case $command in
+    *-postgres) require_private postgres ;;
+    *-rabbitmq | rabbitmqctl) require_private rabbitmq ;;
+esac
+case $command in
     start) start ;;
     stop) stop ;;
-    *) usage ;;
+    start-postgres) start_postgres ;;
+    stop-postgres) stop_postgres "${1:-fast}" ;;
+    restart-postgres)
+        stop_postgres "${1:-fast}"
+        start_postgres
+        ;;
+    start-rabbitmq) start_rabbitmq ;;
+    stop-rabbitmq) stop_rabbitmq "${1:-fast}" ;;
+    rabbitmqctl) rabbitmqctl "$@" ;;
 esac
