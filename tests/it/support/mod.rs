@@ -1,7 +1,10 @@
 //! What several tests need.
 
 pub(crate) mod app;
+pub(crate) mod broker;
 pub(crate) mod ledger;
+pub(crate) mod private_broker;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod rows;
 pub(crate) mod services;
