@@ -69,7 +69,9 @@ impl Metrics {
         self.0.run_upkeep();
     }
 
-    fn render(&self) -> String {
+    /// What Prometheus reads.
+    #[must_use]
+    pub fn render(&self) -> String {
         self.0.run_upkeep();
         self.0.render()
     }

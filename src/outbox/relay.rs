@@ -76,8 +76,15 @@ impl Relay {
         }
     }
 
-    /// Relays what is due and has room; says how much that was. Rows that were published and could
-    /// not be marked are published again once their lease is over.
+    /// Relays what is due and has room; says how much that was.
+    ///
+    /// # Errors
+    /// The ledger did not answer. Rows that were published and could not be marked are published
+    /// again once their lease is over.
+    pub async fn run_once(&self) -> Result<usize, StoreError> {
+        self.fill(&self.broker.vacancy().await).await
+    }
+
     async fn fill(&self, vacancy: &PerLane<u32>) -> Result<usize, StoreError> {
         let room = self.room(vacancy).await?;
         if room == PerLane::default() {

@@ -5,6 +5,8 @@
 
 mod architecture;
 mod bad_input;
+mod broker_contract;
+mod broker_faults;
 mod chaos;
 mod cli;
 mod contract;

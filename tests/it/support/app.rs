@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use redrive::{
     api::auth::{Scopes, mint},
-    app::{App, Running},
+    app::{App, Role, Roles, Running},
     config::{Config, Secret},
     domain::{Clock, SystemClock},
 };
@@ -31,12 +31,16 @@ impl TestApp {
 
     /// Starts it with a changed configuration. HTTP nodes may reach loopback.
     pub(crate) async fn start_with(ledger: Ledger, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.server.listen = "127.0.0.1:0".parse().unwrap();
-        config.database.url = Secret::new(ledger.url.clone());
-        config.http.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
-        change(&mut config);
-        let running = App::new(config).start().await.unwrap();
+        Self::start_as(&Role::ALL, ledger, change).await
+    }
+
+    /// Starts a process with some of the roles, among them the API.
+    pub(crate) async fn start_as(
+        roles: &[Role],
+        ledger: Ledger,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let running = process(roles, &ledger.url, change).await;
         let base = format!("http://{}", running.address());
         let http = client();
         let mut app = Self {
@@ -168,6 +172,21 @@ impl TestApp {
         }
         self.ledger
     }
+}
+
+/// A process with some of the roles on the ledger at `url`.
+pub(crate) async fn process(
+    roles: &[Role],
+    url: &str,
+    change: impl FnOnce(&mut Config),
+) -> Running {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".parse().unwrap();
+    config.database.url = Secret::new(url);
+    config.http.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+    change(&mut config);
+    let app = App::new(config).roles(Roles::of(roles));
+    app.start().await.unwrap()
 }
 
 /// An HTTP client without proxy.

@@ -1,9 +1,12 @@
 //! What several tests need.
 
 pub(crate) mod app;
+pub(crate) mod broker;
 pub(crate) mod dice;
 pub(crate) mod ledger;
+pub(crate) mod private_broker;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod rows;
 pub(crate) mod services;

@@ -1,0 +1,190 @@
+//! A wire that can be cut, blocked and spoken into: a TCP proxy between a client and its server.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// What becomes of the bytes of each direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// All go through.
+    Both,
+    /// Only what the server says: the client talks to nobody and is not told.
+    FromServer,
+    /// None, and nobody is told.
+    Nothing,
+}
+
+/// The proxy. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Proxy(Arc<Shared>);
+
+struct Shared {
+    address: SocketAddr,
+    upstream: String,
+    listening: Mutex<Option<JoinHandle<()>>>,
+    connected: Mutex<CancellationToken>,
+    flow: watch::Sender<Flow>,
+    half_close: broadcast::Sender<()>,
+    said_for_clients: broadcast::Sender<Vec<u8>>,
+}
+
+impl Proxy {
+    /// A proxy to `host:port` that accepts connections.
+    pub(crate) async fn to(upstream: &str) -> Self {
+        let proxy = Self::refusing(upstream).await;
+        proxy.accept().await;
+        proxy
+    }
+
+    /// A proxy that nobody listens behind yet.
+    pub(crate) async fn refusing(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self(Arc::new(Shared {
+            address: listener.local_addr().unwrap(),
+            upstream: upstream.to_owned(),
+            listening: Mutex::default(),
+            connected: Mutex::default(),
+            flow: watch::Sender::new(Flow::Both),
+            half_close: broadcast::Sender::new(1),
+            said_for_clients: broadcast::Sender::new(16),
+        }))
+    }
+
+    /// An URL with the proxy in the place of its server.
+    pub(crate) fn instead_of_server(&self, url: &str) -> String {
+        url.replace(server_of(url), &self.0.address.to_string())
+    }
+
+    /// Accepts connections.
+    pub(crate) async fn accept(&self) {
+        let listener = TcpListener::bind(self.0.address).await.unwrap();
+        let shared = Arc::clone(&self.0);
+        let listening = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move { connect(client, &shared).await });
+            }
+        });
+        *self.0.listening.lock().unwrap() = Some(listening);
+    }
+
+    /// Ends all connections and refuses others.
+    pub(crate) async fn refuse(&self) {
+        let listening = self.0.listening.lock().unwrap().take();
+        if let Some(listening) = listening {
+            listening.abort();
+            let _ = listening.await;
+        }
+        self.cut();
+    }
+
+    /// Ends all connections.
+    pub(crate) fn cut(&self) {
+        let mut connected = self.0.connected.lock().unwrap();
+        std::mem::take(&mut *connected).cancel();
+    }
+
+    /// Tells the clients that nothing more comes, while what they say still goes through.
+    pub(crate) fn half_close(&self) {
+        let _ = self.0.half_close.send(());
+    }
+
+    /// Lets through what `flow` says, from now on.
+    pub(crate) fn set(&self, flow: Flow) {
+        self.0.flow.send_replace(flow);
+    }
+
+    /// Says something to the server in the name of every client.
+    pub(crate) fn say_to_server(&self, bytes: Vec<u8>) {
+        let heard = self.0.said_for_clients.send(bytes);
+        assert!(heard.is_ok(), "nobody is connected");
+    }
+}
+
+/// The `host:port` of a URL.
+pub(crate) fn server_of(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap();
+    let authority = rest.split(['/', '?']).next().unwrap();
+    authority.rsplit('@').next().unwrap()
+}
+
+async fn connect(client: TcpStream, shared: &Shared) {
+    let ended = shared.connected.lock().unwrap().clone();
+    let Ok(server) = TcpStream::connect(&shared.upstream).await else {
+        return;
+    };
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let (said, half_close) = (
+        shared.said_for_clients.subscribe(),
+        shared.half_close.subscribe(),
+    );
+    let pumps = async {
+        tokio::join!(
+            to_the_server(from_client, to_server, shared.flow.subscribe(), said),
+            to_the_client(from_server, to_client, shared.flow.subscribe(), half_close),
+        )
+    };
+    tokio::select! {
+        () = ended.cancelled() => {}
+        _ = pumps => {}
+    }
+}
+
+async fn to_the_server(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut flow: watch::Receiver<Flow>,
+    mut said: broadcast::Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let _ = flow.wait_for(|flow| *flow == Flow::Both).await;
+        let bytes = tokio::select! {
+            Ok(bytes) = said.recv() => bytes,
+            read = from.read(&mut buffer) => match read? {
+                0 => return to.shutdown().await,
+                n => buffer[..n].to_vec(),
+            },
+        };
+        let _ = flow.wait_for(|flow| *flow == Flow::Both).await;
+        to.write_all(&bytes).await?;
+    }
+}
+
+async fn to_the_client(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut flow: watch::Receiver<Flow>,
+    mut half_close: broadcast::Receiver<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let _ = flow.wait_for(|flow| *flow != Flow::Nothing).await;
+        let n = tokio::select! {
+            Ok(()) = half_close.recv() => 0,
+            read = from.read(&mut buffer) => read?,
+        };
+        let _ = flow.wait_for(|flow| *flow != Flow::Nothing).await;
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..n]).await?;
+    }
+}
