@@ -38,7 +38,7 @@ const FULL: Scale = Scale {
     pause: Duration::from_secs(2),
     lease: "60000",
     burst: None,
-    patience: Duration::from_secs(180),
+    patience: Duration::from_mins(3),
 };
 
 /// Kills one worker after the other, and starts another for each, as long as there is something

@@ -20,7 +20,7 @@ mod stops;
 use std::time::Duration;
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often tests look for what they wait for.
 const LOOK: Duration = Duration::from_millis(20);
