@@ -9,6 +9,7 @@ use super::{
     drive::{Drive, EngineError, Stopped},
     handler::{NodeCall, NodeOutput},
     prepare::Prepared,
+    signals::LEASE_OVER,
 };
 use crate::domain::{ErrorClass, NodeError, NodeStatus};
 
@@ -85,6 +86,7 @@ impl Drive<'_> {
             due: prepared.due,
             variables: self.state.variables(),
             now: self.engine.clock.now(),
+            lease: &self.signals.lease,
         };
         // The last look at the lease before anything is sent.
         if self.signals.lost.is_cancelled() || self.signals.lease.is_over() {
@@ -102,12 +104,21 @@ impl Drive<'_> {
                 let kind = self.label(&node.kind).to_owned();
                 metrics::histogram!("redrive_node_duration_seconds", "type" => kind)
                     .record(started.elapsed().as_secs_f64());
-                Answer::Outcome(Box::new(outcome.unwrap_or_else(|_| Err(panicked()))))
+                self.answer(outcome.unwrap_or_else(|_| Err(panicked())))
             }
             () = self.signals.lost.cancelled() => Answer::LeaseLost,
             () = self.signals.abort.cancelled() => Answer::Aborted,
             () = grace => Answer::Cancelled,
         }
+    }
+
+    /// An outcome, unless the handler found the lease over and did nothing.
+    fn answer(&self, outcome: Result<NodeOutput, NodeError>) -> Answer {
+        let gave_up = matches!(&outcome, Err(error) if error.code == LEASE_OVER);
+        if gave_up && self.signals.lease.is_over() {
+            return Answer::LeaseLost;
+        }
+        Answer::Outcome(Box::new(outcome))
     }
 
     /// The start mark is durable and nothing was sent: the run was cancelled in between.

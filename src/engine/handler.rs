@@ -4,6 +4,7 @@ use std::{collections::HashMap, pin::Pin, sync::Arc};
 
 use serde_json::{Map, Value};
 
+use super::signals::LeaseClock;
 use crate::domain::{
     NodeError, NodeId, NodePath, OrganizationId, RunId, SideEffects, Simulation, Timestamp,
 };
@@ -74,6 +75,10 @@ pub struct NodeCall<'a> {
     pub variables: &'a Map<String, Value>,
     /// The present.
     pub now: Timestamp,
+    /// Until when the run is this worker's: the engine has asked right before this call. A handler
+    /// that does something lengthy before it sends anything out asks again, and fails with the code
+    /// `lease_over` when it has sent nothing.
+    pub lease: &'a LeaseClock,
 }
 
 /// What an execution gave.

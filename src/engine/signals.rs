@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// The code of a call that was not made because its lease is over.
+pub(super) const LEASE_OVER: &str = "lease_over";
+
 /// What the worker tells a run that is being executed.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {

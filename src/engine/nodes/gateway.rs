@@ -95,6 +95,7 @@ impl Gateway {
             url: self.url.clone(),
             headers,
             body: body.into(),
+            lease: call.lease.clone(),
             follow: false,
             timeout: self.timeout,
             max_bytes: MAX_BYTES,

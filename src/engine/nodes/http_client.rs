@@ -18,8 +18,14 @@ use reqwest::{
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
-use super::guard::{Guard, GuardedResolver, ResolveError};
-use crate::domain::{ErrorClass, NodeError, traceparent_of};
+use super::{
+    guard::{Guard, GuardedResolver, ResolveError},
+    leased::{self, LeaseOver},
+};
+use crate::{
+    domain::{ErrorClass, NodeError, traceparent_of},
+    engine::signals::LeaseClock,
+};
 
 /// How long a connection may take to stand, name resolution and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,6 +65,8 @@ pub(super) struct Request {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Until when it may be sent.
+    pub(super) lease: LeaseClock,
     /// Whether redirects are followed.
     pub(super) follow: bool,
     /// How long all of it may take.
@@ -160,7 +168,9 @@ impl HttpClient {
             .request(request.method.clone(), request.url.clone());
         outgoing = outgoing.headers(request.headers.clone());
         if !request.body.is_empty() {
-            outgoing = outgoing.body(request.body.clone());
+            let body = leased::body(request.body.clone(), request.lease.clone());
+            let length = request.body.len();
+            outgoing = outgoing.header(header::CONTENT_LENGTH, length).body(body);
         }
         match timeout_at(deadline, outgoing.send()).await {
             Ok(Ok(response)) => Ok(response),
@@ -296,6 +306,9 @@ fn send_error(target: &str, error: &reqwest::Error) -> NodeError {
     if error.is_builder() {
         let message = "the request can't be made of this URL and these headers";
         return NodeError::new(ErrorClass::Permanent, "invalid_request", message);
+    }
+    if causes(error).any(|cause| cause.is::<LeaseOver>()) {
+        return leased::not_sent(target);
     }
     if !error.is_connect() {
         return lost(target, error);

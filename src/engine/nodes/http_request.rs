@@ -70,7 +70,7 @@ impl NodeHandler for HttpRequest {
         Box::pin(async move {
             let payload = Payload::of(call.kind, call.input)?;
             let accepted = Accepted::read(&payload)?;
-            let request = request(&payload, call.effect_key)?;
+            let request = request(&payload, &call)?;
             let target = request.target.clone();
             let is_success = |status| accepted.holds(status);
             let answer = self.0.call(request, is_success).await?;
@@ -83,14 +83,16 @@ impl NodeHandler for HttpRequest {
     }
 }
 
-fn request(payload: &Payload<'_>, effect_key: Option<&str>) -> Result<Request, NodeError> {
+fn request(payload: &Payload<'_>, call: &NodeCall<'_>) -> Result<Request, NodeError> {
     let url = url(payload)?;
     let mut headers = headers(payload)?;
     let (body, kind) = body(payload);
     if let (Some(kind), false) = (kind, headers.contains_key(CONTENT_TYPE)) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    let key = effect_key.and_then(|key| HeaderValue::from_str(key).ok());
+    let key = call
+        .effect_key
+        .and_then(|key| HeaderValue::from_str(key).ok());
     if let (Some(key), false) = (key, headers.contains_key(IDEMPOTENCY_KEY)) {
         headers.insert(IDEMPOTENCY_KEY, key);
     }
@@ -102,6 +104,7 @@ fn request(payload: &Payload<'_>, effect_key: Option<&str>) -> Result<Request, N
         url,
         headers,
         body,
+        lease: call.lease.clone(),
         follow: payload.switch("followRedirects", true)?,
         timeout: Duration::from_millis(timeout),
         max_bytes: usize::try_from(max_bytes.unwrap_or(5 * MIB)).unwrap_or(usize::MAX),

@@ -28,6 +28,7 @@ mod http_answer;
 mod http_client;
 mod http_request;
 mod if_else;
+mod leased;
 mod log;
 mod number;
 mod payload;

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     domain::{NodeError, NodeId, NodePath, Simulation, Timestamp},
-    engine::{NodeCall, NodeOutput, RunContext},
+    engine::{LeaseClock, NodeCall, NodeOutput, RunContext},
 };
 
 /// The present of every test.
@@ -42,6 +42,7 @@ pub(super) struct Call {
     due: Option<Timestamp>,
     effect_key: Option<String>,
     connector: Option<Value>,
+    lease: LeaseClock,
 }
 
 impl Call {
@@ -61,6 +62,7 @@ impl Call {
             due: None,
             effect_key: Some("run_a/loop[3].pay/1".to_owned()),
             connector: None,
+            lease: LeaseClock::default(),
         }
     }
 
@@ -107,6 +109,7 @@ impl Call {
             due: self.due,
             variables: &self.variables,
             now: now(),
+            lease: &self.lease,
         }
     }
 }

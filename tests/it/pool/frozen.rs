@@ -5,11 +5,27 @@ use std::time::{Duration, Instant};
 use super::{
     PATIENCE, audit,
     members::{Crew, Departed, Pool},
-    seen,
+    seen::{self, Seen, seconds},
 };
 use crate::support::witness::Witness;
 
 const LEASE: Duration = Duration::from_secs(3);
+
+/// What the worker had begun before it stood still, it does not call for when it goes on.
+fn silent(seen: &[Seen], witness: &Witness, frozen: &str, stood: Instant, went_on: Instant) {
+    for call in witness.calls() {
+        let node = call.path.split('/').nth(1).unwrap();
+        let begun = seen.iter().rfind(|write| {
+            (write.what.as_str(), write.status.as_str()) == ("node", "running")
+                && (write.run_id.as_str(), write.path.as_str()) == (call.run.as_str(), node)
+                && write.at <= seconds(call.arrived)
+        });
+        let begun = begun.expect("a start mark before the call");
+        let is_late =
+            call.arrived >= went_on && begun.process == frozen && begun.at <= seconds(stood);
+        assert!(!is_late, "{call:?} {begun:?}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_4_a_worker_stands_still_for_two_leases() {
@@ -25,15 +41,22 @@ async fn pool_promise_4_a_worker_stands_still_for_two_leases() {
     let began = Instant::now();
     let mut tally = client.load(0..60, 16, None).await;
     seen::until_claimed(&pool.ledger, &frozen.name, began, 6).await;
-    let at = Instant::now();
     frozen.process.signal("STOP").await;
+    let at = Instant::now();
     tokio::time::sleep(2 * LEASE).await;
-    frozen.process.signal("CONT").await;
     let went_on = Instant::now();
+    frozen.process.signal("CONT").await;
     tally.add(client.load(60..100, 16, None).await);
     seen::until_claimed(&pool.ledger, &frozen.name, went_on, 4).await;
     let rest = audit::until_all_ended(pool, PATIENCE).await;
 
+    silent(
+        &seen::all(&pool.ledger).await,
+        &witness,
+        &frozen.name,
+        at,
+        went_on,
+    );
     let departed = [Departed {
         name: frozen.name.clone(),
         at,
