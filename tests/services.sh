@@ -143,7 +143,13 @@ install_missing() {
     local missing=()
     [[ -n ${DATABASE_URL:-} ]] || [[ -n $(postgres_bin) ]] || missing+=(postgresql)
     [[ -n ${AMQP_URL:-} ]] || [[ -n $(rabbitmq_program rabbitmq-server) ]] || missing+=(rabbitmq-server)
+    has_pika || missing+=(python3-pika)
     ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
+}
+
+# Whether a Python here can publish to RabbitMQ as a platform in another language would.
+has_pika() {
+    python3 -c 'import pika' 2>/dev/null || /usr/bin/python3 -c 'import pika' 2>/dev/null
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------

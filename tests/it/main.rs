@@ -14,6 +14,7 @@ mod dead_letters;
 mod doctor;
 mod effects;
 mod fidelity;
+mod intents;
 mod mixtures;
 mod pool;
 mod reads;

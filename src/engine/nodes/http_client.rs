@@ -307,7 +307,7 @@ fn send_error(target: &str, error: &reqwest::Error) -> NodeError {
         let message = "the request can't be made of this URL and these headers";
         return NodeError::new(ErrorClass::Permanent, "invalid_request", message);
     }
-    if causes(error).any(|cause| cause.is::<LeaseOver>()) {
+    if causes(error).any(<dyn std::error::Error + 'static>::is::<LeaseOver>) {
         return leased::not_sent(target);
     }
     if !error.is_connect() {

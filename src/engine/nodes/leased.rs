@@ -61,7 +61,10 @@ mod tests {
         let error = sending.await.unwrap().unwrap_err();
         let mut causes =
             std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
-        (causes.any(|cause| cause.is::<LeaseOver>()), received)
+        (
+            causes.any(<dyn std::error::Error + 'static>::is::<LeaseOver>),
+            received,
+        )
     }
 
     #[tokio::test]
