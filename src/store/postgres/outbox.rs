@@ -14,7 +14,8 @@ use super::{
 };
 
 // The queues are found by skipping along the index, so that a long one costs no more than a short
-// one. Organisations take turns within a lane. Several relays never wait for each other, and never
+// one; with many of them, each is read no further than twice its share, and the next round comes at
+// once. Organisations take turns within a lane. Several relays never wait for each other, and never
 // get the same row.
 const LEASE_DUE: &str = "
     with recursive queues (lane, organization_id) as (
@@ -35,23 +36,27 @@ const LEASE_DUE: &str = "
                 limit 1) as next
     ), rooms (lane, room) as (
         values ('interactive', $1::bigint), ('automatic', $2::bigint), ('bulk', $3::bigint)
-    ), due as (
-        select first.run_id, first.due_at, queues.lane, rooms.room,
-               row_number() over (
-                   partition by queues.lane, queues.organization_id
-                   order by first.due_at, first.run_id) as turn
+    ), shared as (
+        select queues.lane, queues.organization_id, rooms.room,
+               least(rooms.room, 1 + 2 * rooms.room / count(*) over (partition by queues.lane)) as share
           from queues
           join rooms on rooms.lane = queues.lane
+    ), due as (
+        select first.run_id, first.due_at, shared.lane, shared.room,
+               row_number() over (
+                   partition by shared.lane, shared.organization_id
+                   order by first.due_at, first.run_id) as turn
+          from shared
          cross join lateral (
                select run_id, due_at
                  from outbox
                 where outbox.sent_at is null
-                  and outbox.lane = queues.lane
-                  and outbox.organization_id = queues.organization_id
+                  and outbox.lane = shared.lane
+                  and outbox.organization_id = shared.organization_id
                   and outbox.due_at <= statement_timestamp() - $5::bigint * interval '1 microsecond'
                   and (outbox.locked_until is null or outbox.locked_until <= statement_timestamp())
                 order by outbox.due_at, outbox.run_id
-                limit rooms.room) as first
+                limit shared.share) as first
     ), ranked as (
         select run_id, room,
                row_number() over (partition by lane order by turn, due_at, run_id) as place

@@ -248,10 +248,12 @@ async fn pick_due(
         .bind(lane.as_str())
         .fetch_all(&mut *db)
         .await?;
+    let count = u32::try_from(organizations.len().max(1)).unwrap_or(u32::MAX);
+    let share = room.min(1 + room.saturating_mul(2) / count);
     let mut queues = Vec::new();
     for organization in &organizations {
         let rows: Vec<OutboxRow> = sqlx::query_as(PICK_DUE)
-            .bind(i64::from(room))
+            .bind(i64::from(share))
             .bind(text(now))
             .bind(text(due_by))
             .bind(lane.as_str())

@@ -157,10 +157,15 @@ pub(super) async fn organisations_take_turns(ledger: &Ledger) {
     );
     let first = due.iter().find(|row| row.organization_id == id("large"));
     assert_eq!(first.unwrap().run_id, id("run_large_000"), "oldest first");
-    // What the others leave is the large one's.
-    let rest = lease_due(&ledger.store, 8, MINUTE).await;
+    // What the others leave is the large one's, in as many rounds as it takes.
+    let mut rest = Vec::new();
+    while rest.len() < 98 {
+        let round = lease_due(&ledger.store, 8, MINUTE).await;
+        assert!((1..=8).contains(&round.len()), "{}", round.len());
+        rest.extend(round);
+    }
     assert!(rest.iter().all(|row| row.organization_id == id("large")));
-    assert_eq!(rest.len(), 8);
+    assert_eq!(rest.len(), 98);
 }
 
 pub(super) async fn every_lane_has_its_own_room(ledger: &Ledger) {
