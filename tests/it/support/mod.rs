@@ -6,6 +6,7 @@ pub(crate) mod raw;
 pub(crate) mod rows;
 pub(crate) mod services;
 pub(crate) mod target;
+pub(crate) mod topology;
 
 /// Generates a test per engine from `async fn case(ledger: Ledger)` functions.
 macro_rules! on_both_engines {
