@@ -1,8 +1,11 @@
 //! What could not be used, over HTTP and by the command line: only operators see it.
 
-use std::process::Output;
+use std::{
+    process::Output,
+    time::{Duration, Instant},
+};
 
-use redrive::{domain::Timestamp, store::DeadLetter};
+use redrive::{config::Secret, domain::Timestamp, store::DeadLetter};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,6 +16,8 @@ use crate::{
         on_both_engines,
         raw::{Answer, Request},
         rows::{id, json as text},
+        services::amqp_url,
+        topology::{prefix, publish, remove_topology},
     },
 };
 
@@ -221,4 +226,35 @@ async fn the_command_line_lists_shows_and_drops(ledger: Ledger) {
     let (ended, _) = world.run(&["drop", "dl_2", "-o", "jsonl"]).await;
     assert!(ended.status.success());
     world.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_can_use_is_drained_from_the_broker() {
+    let prefix = prefix();
+    let app = TestApp::start_with(Ledger::postgres().await, |config| {
+        config.broker.url = Some(Secret::new(amqp_url()));
+        config.broker.prefix.clone_from(&prefix);
+    })
+    .await;
+    let operator = app.token_of("org_ops", "operator").await;
+    // Consuming, it has declared everything.
+    app.all_ready().await;
+    publish(&prefix, "bulk", b"\xffno message").await;
+    let until = Instant::now() + Duration::from_mins(1);
+    let letter = loop {
+        let path = "/v1/dead-letters";
+        let (_, answer) = app.call_as(&operator, "GET", path, None).await;
+        if let Some(letter) = answer["data"]["items"].get(0) {
+            break letter.clone();
+        }
+        assert!(Instant::now() < until, "{answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(letter["reason"], "invalid_message");
+    assert_eq!(letter["queue"], format!("{prefix}.bulk.v1"));
+    assert_eq!(letter["bodyBase64"], "/25vIG1lc3NhZ2U=");
+    assert_eq!(letter["bodyBytes"], 11);
+    assert_eq!(letter["headers"]["x-first-death-reason"], "rejected");
+    app.stop().await.remove().await;
+    remove_topology(&prefix).await;
 }

@@ -5,17 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lapin::{
-    Connection, ConnectionProperties,
-    options::{ExchangeDeleteOptions, QueueDeleteOptions},
-};
 use redrive::config::Secret;
 use serde_json::Value;
 use tokio::{net::TcpListener, process::Command};
 
 use crate::{
     cli::{output, redrive},
-    support::{app::TestApp, ledger::Ledger, services::amqp_url},
+    support::{
+        app::TestApp,
+        ledger::Ledger,
+        services::amqp_url,
+        topology::{prefix, remove_topology},
+    },
 };
 
 /// What a doctor found, and its exit code.
@@ -79,49 +80,6 @@ fn doctor(folder: &Path, database: &str) -> Command {
     command
 }
 
-/// Names of exchanges and queues that no other test has.
-fn prefix() -> String {
-    format!("doctor-{}", uuid::Uuid::new_v4().simple())
-}
-
-async fn remove_topology(prefix: &str) {
-    let url = amqp_url();
-    let connecting = Connection::connect(&url, ConnectionProperties::default());
-    let connection = connecting.await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    for queue in ["interactive", "automatic", "bulk", "dead"] {
-        let queue = format!("{prefix}.{queue}.v1");
-        let options = QueueDeleteOptions::default();
-        channel.queue_delete(queue.into(), options).await.unwrap();
-    }
-    for exchange in [prefix.to_owned(), format!("{prefix}.dead")] {
-        let options = ExchangeDeleteOptions::default();
-        channel
-            .exchange_delete(exchange.into(), options)
-            .await
-            .unwrap();
-    }
-    connection.close(200, "done".into()).await.unwrap();
-}
-
-/// Waits until the application says that it is ready and does without nothing.
-async fn all_ready(app: &TestApp) {
-    let until = Instant::now() + Duration::from_mins(1);
-    loop {
-        let asked = app
-            .http()
-            .get(format!("{}/readyz", app.base()))
-            .send()
-            .await;
-        let text = asked.unwrap().text().await.unwrap();
-        if text == r#"{"status":"ready"}"# {
-            return;
-        }
-        assert!(Instant::now() < until, "{text}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test]
 async fn everything_is_ok_beside_a_healthy_installation() {
     let (folder, prefix) = (tempfile::tempdir().unwrap(), prefix());
@@ -130,7 +88,7 @@ async fn everything_is_ok_beside_a_healthy_installation() {
         config.broker.prefix.clone_from(&prefix);
     })
     .await;
-    all_ready(&app).await;
+    app.all_ready().await;
     let mut command = doctor(folder.path(), &app.ledger.url);
     command
         .env("AMQP_URL", amqp_url())

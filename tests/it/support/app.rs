@@ -165,6 +165,20 @@ impl TestApp {
         }
     }
 
+    /// Waits until the application is ready and goes without nothing.
+    pub(crate) async fn all_ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.http.get(format!("{}/readyz", self.base)).send().await;
+            let text = asked.unwrap().text().await.unwrap();
+            if text == r#"{"status":"ready"}"# {
+                return;
+            }
+            assert!(Instant::now() < until, "{text}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Stops the application and gives its ledger back.
     pub(crate) async fn stop(mut self) -> Ledger {
         if let Some(running) = self.running.take() {

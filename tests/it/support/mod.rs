@@ -12,6 +12,7 @@ pub(crate) mod rows;
 pub(crate) mod services;
 pub(crate) mod story;
 pub(crate) mod target;
+pub(crate) mod topology;
 pub(crate) mod witness;
 
 /// Generates a test per engine from `async fn case(ledger: Ledger)` functions.
