@@ -136,15 +136,20 @@ async fn a_message_whose_ack_was_lost_comes_again_and_finds_its_run_held() {
     target.until_called("/work", 1).await;
     // It has the run, and the broker was never told.
     wire.cut();
+    until("given back", async || {
+        place.look(&queue).await == Some((1, 0))
+    })
+    .await;
     wire.set(Flow::Both);
-    until("settled the second time", async || {
+    // Whatever connection was begun meanwhile has been heard by nobody.
+    wire.cut();
+    until("taken a second time", async || {
         place.look(&queue).await == Some((0, 1))
     })
     .await;
     gate.notify_one();
     assert_eq!(app.ended(&run).await["status"], "success");
     worker.stop().await;
-    place.until_ready(&queue, 0).await;
     assert_eq!(target.calls_of("/work").len(), 1);
     app.stop().await.remove().await;
     place.remove().await;
