@@ -178,6 +178,9 @@ impl NodeError {
     }
 }
 
+/// The member of [`NodeRecord::extra`] that names the run a node waits for.
+pub const CHILD_RUN_ID: &str = "childRunId";
+
 /// One execution of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -250,6 +253,13 @@ impl NodeRecord {
             origin_run_id: None,
             extra: None,
         }
+    }
+
+    /// The run that a waiting `trigger-workflow` started, the first of its chain.
+    #[must_use]
+    pub fn child_run_id(&self) -> Option<RunId> {
+        let extra = self.extra.as_ref()?.value().ok()?;
+        extra.get(CHILD_RUN_ID)?.as_str()?.parse().ok()
     }
 
     /// The names of the input's members that are masked where the record is shown.

@@ -37,6 +37,22 @@ impl NodePath {
         }])
     }
 
+    /// The path of `inner` within an iteration of the loop at `self`.
+    #[must_use]
+    pub fn enter(mut self, iteration: u32, inner: Self) -> Self {
+        if let Some(last) = self.0.last_mut() {
+            last.iteration = Some(iteration);
+        }
+        self.0.extend(inner.0);
+        self
+    }
+
+    /// The node that the path leads to.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        &self.0[self.0.len() - 1].node
+    }
+
     /// The segments from the outside in; at least one.
     #[must_use]
     pub fn segments(&self) -> &[PathSegment] {

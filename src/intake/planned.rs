@@ -2,9 +2,9 @@
 
 use crate::{
     domain::{NodeRecord, NodeStatus, OrganizationId, Refusal, Run, RunId, RunStatus},
-    plan::{Plan, PlanNode, State, plan},
+    plan::{Choices, Plan, PlanNode, State, plan},
     store::{Store, StoreError},
-    workflow::{Definition, DefinitionLimits},
+    workflow::{At, Definition, DefinitionLimits, TOP},
 };
 
 /// A source that may be retried, and what the retry will do.
@@ -64,13 +64,21 @@ impl Planned {
         let state = State::new(&definition, &records);
         // Everything below reads the trigger's result: without one there is nothing to resume.
         if state
-            .get(trigger)
+            .get(
+                &definition,
+                At {
+                    frame: TOP,
+                    node: trigger,
+                },
+            )
             .is_none_or(|record| record.status != NodeStatus::Success)
         {
             return Err(missing());
         }
-        let plan = plan(&definition, trigger, &state);
-        let unconfirmed = plan.unconfirmed(&definition, &state);
+        let planned = plan(&definition, trigger, &state, &Choices::default());
+        let plan =
+            planned.map_err(|error| Refusal::missing_state(&source.id, &error.to_string()))?;
+        let unconfirmed = plan.unconfirmed();
         if !unconfirmed.is_empty() {
             return Err(Refusal::confirmation_required(&source.id, unconfirmed));
         }
@@ -86,13 +94,11 @@ impl Planned {
     pub fn lines(&self) -> impl Iterator<Item = (&PlanNode, Option<&NodeRecord>)> {
         let state = State::new(&self.definition, &self.records);
         self.plan.nodes.iter().map(move |line| {
-            let node = line
+            let at = line
                 .path
-                .segments()
-                .last()
-                .map(|segment| segment.node.as_str());
-            let ix = node.and_then(|node| self.definition.find(node));
-            (line, ix.and_then(|ix| state.get(ix)))
+                .node()
+                .and_then(|path| state.find(&self.definition, path));
+            (line, at.and_then(|at| state.get(&self.definition, at)))
         })
     }
 }

@@ -1,146 +1,60 @@
-//! One pass over the nodes in the order of execution.
+//! One pass over the nodes in the order of execution, into the iterations of every loop.
 
-use serde::Serialize;
+use std::collections::HashMap;
 
+use super::{
+    ChoiceError, Choices, Plan, PlanIteration, PlanNode, PlanPath, Reason, State, Verdict,
+    choices::Named, stored_array,
+};
 use crate::{
-    domain::{EffectState, JsonText, NodePath, NodeRecord, NodeStatus, SideEffects},
-    workflow::{Definition, Node, OnError, edge_is_live, side_effects_of},
+    domain::{EffectState, NodePath, NodeRecord, NodeStatus, SideEffects},
+    workflow::{At, Definition, Node, OnError, TOP, edge_is_live, reads_any_of, side_effects_of},
 };
 
-/// What a retry does with a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Its record goes over; it does not run.
-    Reuse,
-    /// It started and its outcome is unknown: it repeats what it sent, with the same key.
-    InDoubt,
-    /// It runs.
-    Execute,
-    /// It does not run, and has nothing to reuse.
-    Skip,
-}
-
-/// Why a node has its verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// It is the trigger that fired.
-    Trigger,
-    /// Its success is recorded.
-    Succeeded,
-    /// It failed, and its definition says to go on.
-    ToleratedFailure,
-    /// It was skipped, and nothing that decided so runs again.
-    StaysSkipped,
-    /// It started, and nobody knows whether it took effect.
-    OutcomeUnknown,
-    /// It failed.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-    /// It never started.
-    NeverStarted,
-    /// It was waiting; it waits again, for the full time.
-    WasWaiting,
-    /// It started, has no effects and no outcome.
-    Interrupted,
-    /// It was skipped, and what decided so runs again.
-    DecidedAnew,
-    /// The trigger that fired does not lead to it.
-    Unreachable,
-    /// No branch that leads to it was taken.
-    BranchNotTaken,
-}
-
-/// One node's line in a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanNode {
-    /// The node.
-    pub path: NodePath,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What happens to it.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
-    /// Whether it runs depends on a branch that is decided during the retry.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub conditional: bool,
-    /// Its success is reused although these parents run again or are stale themselves.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub stale: Vec<NodePath>,
-}
-
-/// What a retry does, node by node: first those that the trigger leads to, in the order of
-/// execution, then the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    /// The lines.
-    pub nodes: Vec<PlanNode>,
-}
-
-impl Plan {
-    /// The plan as JSON text.
-    #[must_use]
-    pub fn to_text(&self) -> JsonText {
-        // Plain structs of text; there is nothing that can't be written.
-        JsonText::trusted(serde_json::to_string(self).unwrap_or_else(|_| "null".to_owned()))
-    }
-
-    /// The nodes whose repetition needs somebody's word: in doubt, and `unsafe` by declaration or
-    /// by what their kind said when they started.
-    #[must_use]
-    pub fn unconfirmed(&self, definition: &Definition, state: &State<'_>) -> Vec<NodePath> {
-        let is_unsafe = |path: &NodePath| {
-            let node = path.segments().last().map(|segment| segment.node.as_str());
-            let Some(ix) = node.and_then(|node| definition.find(node)) else {
-                return false;
-            };
-            let effect = state.get(ix).and_then(|record| record.effect.as_ref());
-            definition.node(ix).side_effects == Some(SideEffects::Unsafe)
-                || effect.is_some_and(|effect| effect.is_unsafe)
-        };
-        let in_doubt = self
-            .nodes
+/// Plans a retry of the run whose trigger `trigger` fired and that stopped in `state`.
+///
+/// # Errors
+/// A choice names what the run does not have, or what can't be done with it.
+pub fn plan(
+    definition: &Definition,
+    trigger: usize,
+    state: &State<'_>,
+    choices: &Choices,
+) -> Result<Plan, ChoiceError> {
+    let mut planner = Planner {
+        definition,
+        trigger,
+        state,
+        choices,
+        named: Named::new(definition, state, choices)?,
+        reachable: definition.reachable(trigger),
+        pinned: choices
+            .pinned
             .iter()
-            .filter(|line| line.verdict == Verdict::InDoubt);
-        let unsafe_ones = in_doubt.filter(|line| is_unsafe(&line.path));
-        unsafe_ones.map(|line| line.path.clone()).collect()
-    }
-}
-
-/// The records of a run by the position of their node in the definition.
-#[derive(Debug, Clone)]
-pub struct State<'a>(Vec<Option<&'a NodeRecord>>);
-
-impl<'a> State<'a> {
-    /// Sorts `records` under the nodes of `definition`; records of nodes that it does not have
-    /// are left out.
-    #[must_use]
-    pub fn new(definition: &Definition, records: &'a [NodeRecord]) -> Self {
-        let mut state = vec![None; definition.nodes().len()];
-        for record in records {
-            let [segment] = record.path.segments() else {
-                continue;
-            };
-            let place = definition
-                .find(segment.node.as_str())
-                .and_then(|ix| state.get_mut(ix));
-            if let Some(place) = place {
-                *place = Some(record);
-            }
-        }
-        Self(state)
-    }
-
-    /// The record of the node at `ix`.
-    #[must_use]
-    pub fn get(&self, ix: usize) -> Option<&'a NodeRecord> {
-        self.0.get(ix).copied().flatten()
-    }
+            .map(|p| (&p.path, &p.branch))
+            .collect(),
+        lines: Vec::new(),
+        refused: None,
+    };
+    let all = definition.body(TOP).members.iter().copied();
+    let others = all.filter(|node| !planner.reachable[*node]);
+    let order: Vec<usize> = definition
+        .order(trigger)
+        .into_iter()
+        .chain(others)
+        .collect();
+    planner.frame(
+        &Place {
+            body: TOP,
+            frame: Some(TOP),
+            prefix: Prefix::Top,
+            mode: Mode::Judge,
+            conditional: false,
+            changed: Vec::new(),
+        },
+        &order,
+    );
+    planner.finish()
 }
 
 /// Whether an edge will carry execution to its child.
@@ -152,89 +66,209 @@ enum Edge {
     Open,
 }
 
-/// Plans a retry of the run whose trigger `trigger` fired and that stopped in `state`.
-#[must_use]
-pub fn plan(definition: &Definition, trigger: usize, state: &State<'_>) -> Plan {
-    let reachable = definition.reachable(trigger);
-    let mut lines: Vec<Option<PlanNode>> = vec![None; definition.nodes().len()];
-    let order = definition.order(trigger);
-    let others = (0..lines.len()).filter(|ix| !reachable[*ix]);
-    let all: Vec<usize> = order.into_iter().chain(others).collect();
-    for &ix in &all {
-        let planner = Planner {
-            definition,
-            state,
-            lines: &lines,
-            reachable: &reachable,
-        };
-        let line = planner.line(ix, ix == trigger);
-        lines[ix] = Some(line);
+/// How the records of a frame count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Each node by its record.
+    Judge,
+    /// The loop around it is reused, and everything in it with it.
+    Reused,
+    /// The loop around it does not run.
+    Skipped(Reason),
+}
+
+/// The path of the loop around a frame, up to the iteration.
+#[derive(Debug, Clone)]
+enum Prefix {
+    Top,
+    Iteration(NodePath, u32),
+    Every(String),
+}
+
+impl Prefix {
+    fn path(&self, node: &Node) -> PlanPath {
+        let own = NodePath::of(node.id.clone());
+        match self {
+            Self::Top => PlanPath::Node(own),
+            Self::Iteration(path, number) => PlanPath::Node(path.clone().enter(*number, own)),
+            Self::Every(text) => {
+                let own = own.to_string();
+                let dot = if own.starts_with('[') { "" } else { "." };
+                PlanPath::EveryIteration(format!("{text}{dot}{own}"))
+            }
+        }
     }
-    Plan {
-        nodes: all.into_iter().filter_map(|ix| lines[ix].take()).collect(),
-    }
+}
+
+/// One frame to plan.
+struct Place {
+    body: usize,
+    /// The frame of the state, if it has one.
+    frame: Option<usize>,
+    prefix: Prefix,
+    mode: Mode,
+    conditional: bool,
+    /// What has changed above the loop around it.
+    changed: Vec<String>,
 }
 
 struct Planner<'a> {
     definition: &'a Definition,
+    trigger: usize,
     state: &'a State<'a>,
-    lines: &'a [Option<PlanNode>],
-    reachable: &'a [bool],
+    choices: &'a Choices,
+    named: Named,
+    reachable: Vec<bool>,
+    /// The branches that pinned nodes take, by path.
+    pinned: HashMap<&'a NodePath, &'a Option<String>>,
+    lines: Vec<PlanNode>,
+    refused: Option<ChoiceError>,
 }
 
+/// The lines of a frame by the place of their node.
+type Lines = Vec<Option<usize>>;
+
 impl Planner<'_> {
-    fn line(&self, ix: usize, is_trigger: bool) -> PlanNode {
-        let node = self.definition.node(ix);
-        let (verdict, reason, conditional) = if is_trigger {
-            (Verdict::Reuse, Reason::Trigger, false)
-        } else {
-            self.judge(ix)
+    fn frame(&mut self, place: &Place, order: &[usize]) {
+        let members = self.definition.body(place.body).members.len();
+        let mut lines: Lines = vec![None; members];
+        for &node in order {
+            let line = self.line(place, &lines, node);
+            let is_loop = self.definition.node(node).loop_body.is_some();
+            let changed = if is_loop {
+                self.changed_above(place, &lines, node)
+            } else {
+                Vec::new()
+            };
+            lines[self.definition.node(node).place] = Some(self.lines.len());
+            self.lines.push(line);
+            if is_loop {
+                self.iterations(place, node, changed);
+            }
+        }
+    }
+
+    fn record(&self, place: &Place, node: usize) -> Option<&NodeRecord> {
+        let at = At {
+            frame: place.frame?,
+            node,
         };
-        let reused_success = matches!(reason, Reason::Succeeded);
+        self.state.get(self.definition, at)
+    }
+
+    fn line(&mut self, place: &Place, lines: &Lines, ix: usize) -> PlanNode {
+        let node = self.definition.node(ix);
+        let path = place.prefix.path(node);
+        let (verdict, reason, conditional) = match place.mode {
+            Mode::Judge if place.body == TOP && ix == self.trigger => {
+                (Verdict::Reuse, Reason::Trigger, false)
+            }
+            Mode::Judge => self.judge(place, lines, ix, &path),
+            Mode::Reused => self.inside_reused(place, ix),
+            Mode::Skipped(reason) => (Verdict::Skip, reason, false),
+        };
         PlanNode {
-            path: NodePath::of(node.id.clone()),
             kind: node.kind.clone(),
-            verdict,
-            reason,
-            conditional,
-            stale: if reused_success {
-                self.changed_parents(node)
+            conditional: (conditional || place.conditional) && verdict.runs(),
+            stale: if reason == Reason::Succeeded {
+                self.stale(place, lines, ix)
             } else {
                 Vec::new()
             },
+            needs_acknowledge: verdict == Verdict::InDoubt
+                && self.is_unsafe(place, ix)
+                && path
+                    .node()
+                    .is_some_and(|path| !self.choices.acknowledged.contains(path)),
+            path,
+            verdict,
+            reason,
+            iterations: Vec::new(),
+        }
+    }
+
+    fn is_unsafe(&self, place: &Place, ix: usize) -> bool {
+        let effect = self
+            .record(place, ix)
+            .and_then(|record| record.effect.as_ref());
+        self.definition.node(ix).side_effects == Some(SideEffects::Unsafe)
+            || effect.is_some_and(|effect| effect.is_unsafe)
+    }
+
+    fn inside_reused(&self, place: &Place, ix: usize) -> (Verdict, Reason, bool) {
+        let status = self.record(place, ix).map(|record| record.status);
+        match status {
+            Some(NodeStatus::Success) => (Verdict::Reuse, Reason::Succeeded, false),
+            Some(_) => (Verdict::Reuse, Reason::LoopReused, false),
+            None => (Verdict::Skip, Reason::LoopReused, false),
         }
     }
 
     /// The first rule that applies holds.
-    fn judge(&self, ix: usize) -> (Verdict, Reason, bool) {
+    fn judge(
+        &mut self,
+        place: &Place,
+        lines: &Lines,
+        ix: usize,
+        path: &PlanPath,
+    ) -> (Verdict, Reason, bool) {
         let node = self.definition.node(ix);
-        let record = self.state.get(ix);
+        let record = self.record(place, ix);
         let status = record.map_or(NodeStatus::Pending, |record| record.status);
-        if status == NodeStatus::Success {
-            return (Verdict::Reuse, Reason::Succeeded, false);
+        let is_reachable = place.body != TOP || self.reachable[ix];
+        let is_named = is_reachable && self.named.has(place.frame, ix);
+        if path
+            .node()
+            .is_some_and(|path| self.pinned.contains_key(path))
+        {
+            return self.pin(path, status);
         }
-        if status == NodeStatus::Failure && node.on_error == OnError::Continue {
-            return (Verdict::Reuse, Reason::ToleratedFailure, false);
+        if !is_named {
+            if status == NodeStatus::Success {
+                return (Verdict::Reuse, Reason::Succeeded, false);
+            }
+            if status == NodeStatus::Failure && node.on_error == OnError::Continue {
+                return (Verdict::Reuse, Reason::ToleratedFailure, false);
+            }
+            if status == NodeStatus::Skipped && !self.is_decided_anew(lines, node) {
+                return (Verdict::Reuse, Reason::StaysSkipped, false);
+            }
         }
-        if status == NodeStatus::Skipped && !self.is_decided_anew(node) {
-            return (Verdict::Reuse, Reason::StaysSkipped, false);
-        }
-        if !self.reachable[ix] {
+        if !is_reachable {
             return (Verdict::Skip, Reason::Unreachable, false);
         }
-        let conditional = match self.edge_into(ix) {
+        let conditional = match self.edge_into(place, lines, ix) {
             Edge::Dead => return (Verdict::Skip, Reason::BranchNotTaken, false),
             Edge::Live => false,
             Edge::Open => true,
         };
-        let (verdict, reason) = unsettled(node, record, status);
+        let (verdict, reason) = unsettled(node, record, status, is_named);
         (verdict, reason, conditional)
     }
 
-    /// Live if any edge is, dead if all are.
-    fn edge_into(&self, ix: usize) -> Edge {
+    fn pin(&mut self, path: &PlanPath, status: NodeStatus) -> (Verdict, Reason, bool) {
+        if status == NodeStatus::Success {
+            self.refuse(format!(
+                "nodeResults: `{path}` is a success already, and keeps its result"
+            ));
+        }
+        (Verdict::Reuse, Reason::Pinned, false)
+    }
+
+    fn refuse(&mut self, message: String) {
+        self.refused.get_or_insert(ChoiceError(message));
+    }
+
+    /// Live if any edge is, dead if all are. The entries of a loop's body have no edges: they run.
+    fn edge_into(&self, place: &Place, lines: &Lines, ix: usize) -> Edge {
         let node = self.definition.node(ix);
-        let mut edges = node.parents.iter().map(|parent| self.edge(*parent, node));
+        if place.body != TOP && node.parents.is_empty() {
+            return Edge::Live;
+        }
+        let mut edges = node
+            .parents
+            .iter()
+            .map(|parent| self.edge(place, lines, *parent, node));
         edges
             .try_fold(Edge::Dead, |found, edge| match (found, edge) {
                 (_, Edge::Live) => Err(Edge::Live),
@@ -244,19 +278,28 @@ impl Planner<'_> {
             .unwrap_or_else(|live| live)
     }
 
-    fn edge(&self, parent: usize, child: &Node) -> Edge {
+    fn line_of(&self, lines: &Lines, node: usize) -> Option<&PlanNode> {
+        let line = lines[self.definition.node(node).place]?;
+        self.lines.get(line)
+    }
+
+    fn edge(&self, place: &Place, lines: &Lines, parent: usize, child: &Node) -> Edge {
         let above = self.definition.node(parent);
-        let Some(line) = self.lines[parent].as_ref() else {
+        let Some(line) = self.line_of(lines, parent) else {
             return Edge::Dead;
         };
+        let branch = child.branch.as_deref();
         match line.verdict {
             Verdict::Skip => Edge::Dead,
             Verdict::Reuse => {
-                let record = self.state.get(parent);
+                let pinned = line.path.node().and_then(|path| self.pinned.get(path));
+                let record = self.record(place, parent).filter(|_| pinned.is_none());
                 let status = record.map_or(NodeStatus::Success, |record| record.status);
                 let taken = record.and_then(|record| record.branch.as_deref());
-                let is_live = edge_is_live(&above.kind, status, taken, child.branch.as_deref());
-                if is_live && self.reachable[parent] {
+                let taken = pinned.map_or(taken, |pinned| pinned.as_deref());
+                let is_live = edge_is_live(&above.kind, status, taken, branch);
+                let is_reachable = place.body != TOP || self.reachable[parent];
+                if is_live && is_reachable {
                     Edge::Live
                 } else {
                     Edge::Dead
@@ -265,43 +308,214 @@ impl Planner<'_> {
             Verdict::Execute | Verdict::InDoubt if line.conditional => Edge::Open,
             Verdict::Execute | Verdict::InDoubt => {
                 // Nothing taken yet: if the edge is dead now, the branch is what decides.
-                let is_live = edge_is_live(
-                    &above.kind,
-                    NodeStatus::Success,
-                    None,
-                    child.branch.as_deref(),
-                );
+                let is_live = edge_is_live(&above.kind, NodeStatus::Success, None, branch);
                 if is_live { Edge::Live } else { Edge::Open }
             }
         }
     }
 
-    fn is_decided_anew(&self, node: &Node) -> bool {
-        node.parents.iter().any(|parent| self.runs_again(*parent))
-    }
-
-    fn runs_again(&self, ix: usize) -> bool {
-        let line = self.lines[ix].as_ref();
-        line.is_some_and(|line| matches!(line.verdict, Verdict::Execute | Verdict::InDoubt))
-    }
-
-    fn changed_parents(&self, node: &Node) -> Vec<NodePath> {
-        let lines = node
+    fn is_decided_anew(&self, lines: &Lines, node: &Node) -> bool {
+        let mut above = node
             .parents
             .iter()
-            .filter_map(|parent| self.lines[*parent].as_ref());
-        let changed = lines.filter(|line| {
-            matches!(line.verdict, Verdict::Execute | Verdict::InDoubt) || !line.stale.is_empty()
+            .filter_map(|parent| self.line_of(lines, *parent));
+        above.any(|line| line.verdict.runs() || line.reason == Reason::Pinned)
+    }
+
+    /// What has changed for a node whose success is reused: what is above it, and the request's
+    /// values that it reads.
+    fn stale(&self, place: &Place, lines: &Lines, ix: usize) -> Vec<String> {
+        let mut stale = self.changed_above(place, lines, ix);
+        let values = &self.choices.changed_values;
+        if !values.is_empty() {
+            stale.extend(reads_any_of(&self.definition.node(ix).payload, values));
+        }
+        stale
+    }
+
+    /// The parents of a node that run again or are stale themselves; for the entries of a body what
+    /// has changed above the loop.
+    fn changed_above(&self, place: &Place, lines: &Lines, ix: usize) -> Vec<String> {
+        let node = self.definition.node(ix);
+        if node.parents.is_empty() {
+            return place.changed.clone();
+        }
+        let above = node
+            .parents
+            .iter()
+            .filter_map(|parent| self.line_of(lines, *parent));
+        let changed = above.filter(|line| {
+            line.verdict.runs() || line.reason == Reason::Pinned || !line.stale.is_empty()
         });
-        changed.map(|line| line.path.clone()).collect()
+        changed.map(|line| line.path.to_string()).collect()
+    }
+
+    /// The iterations of the loop whose line comes last; `changed` is what has changed above it.
+    fn iterations(&mut self, place: &Place, ix: usize, changed: Vec<String>) {
+        let loop_line = self.lines.len() - 1;
+        let line = &self.lines[loop_line];
+        let (verdict, reason) = (line.verdict, line.reason);
+        let Some(body) = self.definition.node(ix).loop_body else {
+            return;
+        };
+        if reason == Reason::Pinned {
+            return;
+        }
+        let path = line.path.clone();
+        let mut inner = Place {
+            body,
+            frame: None,
+            prefix: Prefix::Every(format!("{path}[*]")),
+            mode: match verdict {
+                Verdict::Reuse => Mode::Reused,
+                Verdict::Execute | Verdict::InDoubt => Mode::Judge,
+                Verdict::Skip => Mode::Skipped(reason),
+            },
+            conditional: line.conditional,
+            changed,
+        };
+        let order = self.definition.body(body).order.clone();
+        let (numbered, are_all) = self.known_iterations(place, ix, verdict);
+        for (number, frame) in numbered {
+            let Some(path) = path.node() else { break };
+            inner.frame = frame;
+            inner.prefix = Prefix::Iteration(path.clone(), number);
+            let first = self.lines.len();
+            self.frame(&inner, &order);
+            let iteration = summary(number, &self.lines[first..], verdict);
+            self.lines[loop_line].iterations.push(iteration);
+        }
+        if !are_all {
+            inner.frame = None;
+            inner.prefix = Prefix::Every(format!("{path}[*]"));
+            inner.conditional = true;
+            self.frame(&inner, &order);
+        }
+    }
+
+    /// The iterations of a loop that are known, with their frame of the state, and whether there
+    /// are no others.
+    fn known_iterations(
+        &self,
+        place: &Place,
+        ix: usize,
+        verdict: Verdict,
+    ) -> (Vec<(u32, Option<usize>)>, bool) {
+        let Some(frame) = place.frame else {
+            return (Vec::new(), false);
+        };
+        let at = At { frame, node: ix };
+        let recorded = || {
+            let frames = self.state.frames().iterations(at);
+            frames
+                .map(|(number, frame)| (number, Some(frame)))
+                .collect()
+        };
+        match verdict {
+            Verdict::Reuse => (recorded(), true),
+            Verdict::Skip => (Vec::new(), false),
+            // A loop that is named keeps nothing: its array is resolved again.
+            _ if self.named.has(place.frame, ix) => (Vec::new(), false),
+            Verdict::Execute | Verdict::InDoubt => {
+                let Some(items) = self.record(place, ix).and_then(stored_array) else {
+                    return (recorded(), false);
+                };
+                let numbers = 0..u32::try_from(items.len()).unwrap_or(u32::MAX);
+                let frame = |number| self.state.frames().iteration(at, number);
+                (
+                    numbers.map(|number| (number, frame(number))).collect(),
+                    true,
+                )
+            }
+        }
+    }
+
+    /// The plan, if the choices fit it.
+    fn finish(self) -> Result<Plan, ChoiceError> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        self.choices.check(&self.lines, self.definition)?;
+        self.check_from()?;
+        Ok(Plan { nodes: self.lines })
+    }
+
+    /// What the request starts from must be where the run came to, with everything above it
+    /// settled.
+    fn check_from(&self) -> Result<(), ChoiceError> {
+        let Some(from) = self.named.from else {
+            return Ok(());
+        };
+        let (definition, frames) = (self.definition, self.state.frames());
+        let paths = self.lines.iter().filter_map(|l| Some((l.path.node()?, l)));
+        let by_path: HashMap<_, _> = paths.collect();
+        let line = |at: At| by_path.get(&frames.path(definition, at)).copied();
+        let path = frames.path(definition, from);
+        let refuse = |why: String| Err(ChoiceError(format!("fromNodeId: `{path}` {why}")));
+        if definition.node(from.node).is_trigger {
+            return refuse("is a trigger, which never runs: take `mode: \"all\"`".into());
+        }
+        for above in self.named.above(definition, self.state) {
+            // A loop with mixed iterations has ended: it runs anyway, and first.
+            let status = self
+                .state
+                .get(definition, above)
+                .map(|record| record.status);
+            let is_open = line(above).is_some_and(|line| line.verdict.runs())
+                && status != Some(NodeStatus::Partial);
+            if is_open && !self.choices.all {
+                let above = frames.path(definition, above);
+                return refuse(format!(
+                    "can't be started from: `{above}` above it has not settled"
+                ));
+            }
+        }
+        match line(from) {
+            Some(line) if line.verdict.runs() => Ok(()),
+            Some(line) if line.reason == Reason::Pinned => {
+                refuse("has its result from `nodeResults`: it can't run too".into())
+            }
+            _ => refuse("was not reached: its branch was not taken".into()),
+        }
     }
 }
 
-fn unsettled(node: &Node, record: Option<&NodeRecord>, status: NodeStatus) -> (Verdict, Reason) {
+/// What happens to an iteration with these lines.
+fn summary(index: u32, lines: &[PlanNode], of_loop: Verdict) -> PlanIteration {
+    let running = lines.iter().find(|line| line.verdict.runs());
+    let (verdict, reason) = match (running, of_loop) {
+        (Some(line), _) => (Verdict::Execute, line.reason),
+        (None, Verdict::Reuse) => (Verdict::Reuse, Reason::LoopReused),
+        (None, _) if lines.is_empty() => (Verdict::Execute, Reason::NeverStarted),
+        (None, _) => (Verdict::Reuse, Reason::Succeeded),
+    };
+    PlanIteration {
+        index,
+        verdict,
+        reason,
+    }
+}
+
+fn unsettled(
+    node: &Node,
+    record: Option<&NodeRecord>,
+    status: NodeStatus,
+    is_named: bool,
+) -> (Verdict, Reason) {
+    // A success that is repeated because somebody wants it repeated is in no doubt.
+    if is_named && status == NodeStatus::Success {
+        return (Verdict::Execute, Reason::Named);
+    }
     let effect = record.and_then(|record| record.effect.as_ref());
     let has_effects = side_effects_of(node) != SideEffects::None;
     if has_effects && effect.is_some_and(EffectState::is_in_doubt) {
         return (Verdict::InDoubt, Reason::OutcomeUnknown);
+    }
+    if is_named {
+        return (Verdict::Execute, Reason::Named);
+    }
+    if record.is_some_and(|record| record.child_run_id().is_some()) {
+        return (Verdict::Execute, Reason::Child);
     }
     let reason = match status {
         NodeStatus::Failure | NodeStatus::Partial => Reason::Failed,

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{State, plan};
+use super::{Choices, State, plan};
 use crate::{
     domain::{EffectState, NodeRecord, NodeStatus},
     workflow::{Definition, DefinitionLimits},
@@ -82,19 +82,19 @@ fn planned(graph: &str, stopped: &str) -> String {
         .map(|text| record(&definition, text))
         .collect();
     let trigger = definition.find("root").unwrap();
-    let plan = plan(&definition, trigger, &State::new(&definition, &records));
+    let state = State::new(&definition, &records);
+    let plan = plan(&definition, trigger, &state, &Choices::default()).unwrap();
     assert_eq!(plan.nodes[0].path.to_string(), "root");
     assert_eq!(word(plan.nodes[0].reason), "trigger");
     let lines = plan.nodes[1..].iter().map(|line| {
-        let changed: Vec<_> = line.stale.iter().map(ToString::to_string).collect();
         format!(
             "{}={}:{}{}{}{}",
             line.path,
             word(line.verdict),
             word(line.reason),
             if line.conditional { "?" } else { "" },
-            if changed.is_empty() { "" } else { "<" },
-            changed.join(",")
+            if line.stale.is_empty() { "" } else { "<" },
+            line.stale.join(",")
         )
     });
     lines.collect::<Vec<_>>().join(" ")
@@ -376,8 +376,8 @@ fn only_what_is_unsafe_and_in_doubt_needs_somebodys_word() {
             .collect();
         let root = definition.find("root").unwrap();
         let state_of = State::new(&definition, &records);
-        let plan = plan(&definition, root, &state_of);
-        let paths = plan.unconfirmed(&definition, &state_of);
+        let plan = plan(&definition, root, &state_of, &Choices::default()).unwrap();
+        let paths = plan.unconfirmed();
         let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
         assert_eq!(paths.join(" "), expected, "{state}");
     }
@@ -392,7 +392,10 @@ fn promise_6_the_plan_is_a_pure_function_of_what_is_recorded() {
             .split_whitespace()
             .map(|text| record(&definition, text))
             .collect();
-        plan(&definition, root, &State::new(&definition, &records)).to_text()
+        let state = State::new(&definition, &records);
+        plan(&definition, root, &state, &Choices::default())
+            .unwrap()
+            .to_text()
     };
     assert_eq!(text("a=success b=failure"), text("b=failure a=success"));
     assert_ne!(text("a=success b=failure"), text("a=failure b=failure"));

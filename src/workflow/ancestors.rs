@@ -13,12 +13,17 @@ pub(super) struct Ancestors {
 
 impl Ancestors {
     /// Works down from the triggers: what is above a node is its parents and what is above them.
-    pub(super) fn of(nodes: &[Node], topological: &[usize]) -> Self {
+    pub(super) fn of(
+        nodes: &[Node],
+        topological: &[usize],
+        loop_around: impl Fn(usize) -> Option<usize>,
+    ) -> Self {
         let words_per_node = nodes.len().div_ceil(BITS);
         let mut words = vec![0_usize; words_per_node * nodes.len()];
         for &below in topological {
             let row = below * words_per_node;
-            for &parent in &nodes[below].parents {
+            let parents = nodes[below].parents.iter().copied();
+            for parent in parents.chain(loop_around(below)) {
                 let parent_row = parent * words_per_node;
                 for word in 0..words_per_node {
                     words[row + word] |= words[parent_row + word];

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{DefinitionError, Node, VariableDef, ancestors::Ancestors, read};
+use super::{Body, DefinitionError, Node, VariableDef, ancestors::Ancestors, read};
 use crate::domain::{MAX_NESTING, NodeId};
 
 /// The limits that a definition is held to.
@@ -19,6 +19,8 @@ pub struct DefinitionLimits {
     pub nesting: usize,
     /// Bytes of one node's payload, as compact JSON with its expressions unresolved.
     pub payload_bytes: usize,
+    /// Loops inside each other.
+    pub loop_depth: usize,
 }
 
 impl Default for DefinitionLimits {
@@ -27,6 +29,7 @@ impl Default for DefinitionLimits {
             nodes: 10_000,
             nesting: MAX_NESTING,
             payload_bytes: 1024 * 1024,
+            loop_depth: 10,
         }
     }
 }
@@ -38,6 +41,7 @@ impl DefinitionLimits {
         nodes: usize::MAX,
         nesting: usize::MAX,
         payload_bytes: usize::MAX,
+        loop_depth: usize::MAX,
     };
 }
 
@@ -52,7 +56,8 @@ pub struct Definition {
     pub(super) positions: HashMap<String, usize>,
     pub(super) triggers: Vec<usize>,
     pub(super) variables: Vec<VariableDef>,
-    /// Every position, parents before children.
+    pub(super) bodies: Vec<Body>,
+    /// Every position, parents before children and loops before their bodies.
     pub(super) topological: Vec<usize>,
     /// Whether it came in the older shape, where the trigger is read like `root`.
     pub(super) is_legacy: bool,
@@ -125,6 +130,18 @@ impl Definition {
                 let message = format!("`{name}` is no trigger, name one of `{}`", known());
                 DefinitionError::new(message)
             })
+    }
+
+    /// A body: 0 is outside all loops, the others are the loops' ([`Node::loop_body`]).
+    #[must_use]
+    pub fn body(&self, body: usize) -> &Body {
+        &self.bodies[body]
+    }
+
+    /// The loop that the node at `position` is directly in.
+    #[must_use]
+    pub fn loop_around(&self, position: usize) -> Option<usize> {
+        self.bodies[self.nodes[position].body].of
     }
 
     /// The declared variables.

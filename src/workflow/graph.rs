@@ -2,7 +2,7 @@
 //!
 //! Every walk keeps its own stack: a chain of ten thousand nodes must not end the process.
 
-use super::{Definition, ancestors::Ancestors};
+use super::{Definition, ancestors::Ancestors, bodies::depth_first};
 
 impl Definition {
     /// The nodes that `trigger` can reach, in the order in which they run, `trigger` first.
@@ -13,25 +13,7 @@ impl Definition {
     #[must_use]
     pub fn order(&self, trigger: usize) -> Vec<usize> {
         let reachable = self.reachable(trigger);
-        let is_reachable = |&&parent: &&usize| reachable[parent];
-        let mut unsettled: Vec<usize> = self
-            .nodes
-            .iter()
-            .map(|node| node.parents.iter().filter(is_reachable).count())
-            .collect();
-        let mut order = Vec::with_capacity(reachable.iter().filter(|&&r| r).count());
-        let mut stack = vec![trigger];
-        while let Some(position) = stack.pop() {
-            order.push(position);
-            // The first child goes on last, so that it is walked first.
-            for &child in self.nodes[position].children.iter().rev() {
-                unsettled[child] = unsettled[child].saturating_sub(1);
-                if unsettled[child] == 0 {
-                    stack.push(child);
-                }
-            }
-        }
-        order
+        depth_first(&self.nodes, vec![trigger], |parent| reachable[parent])
     }
 
     /// For each node, whether `trigger` can reach it; a trigger reaches itself.
@@ -57,12 +39,16 @@ impl Definition {
         below
     }
 
-    /// Whether the node at `above` is an ancestor of the one at `below`. The first call looks at
+    /// Whether the node at `above` is an ancestor of the one at `below`: what is above a loop, and
+    /// the loop itself, is above its body; its body is above nothing outside. The first call looks at
     /// the whole graph, the others at one bit.
     #[must_use]
     pub fn is_ancestor(&self, above: usize, below: usize) -> bool {
         self.ancestors
-            .get_or_init(|| Ancestors::of(&self.nodes, &self.topological))
+            .get_or_init(|| {
+                let around = |position| self.loop_around(position);
+                Ancestors::of(&self.nodes, &self.topological, around)
+            })
             .is_above(above, below)
     }
 }

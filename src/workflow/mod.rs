@@ -9,26 +9,32 @@
 //! its value in `expression/scope.rs`.
 
 mod ancestors;
+mod bodies;
 mod definition;
 mod edge;
 mod error;
 pub mod expression;
+mod frames;
 mod graph;
 mod legacy;
 mod node;
 mod read;
+mod reads;
 mod reserved;
 mod side_effects;
 mod validate;
 mod variables;
 
+pub use bodies::Body;
 pub use definition::{Definition, DefinitionLimits};
 pub use edge::edge_is_live;
 pub use error::DefinitionError;
 pub use expression::{
     ExpressionError, ExpressionLimits, RecordView, RunScope, Scope, Template, resolve_payload,
 };
+pub use frames::{At, Frames, TOP};
 pub use node::{Node, OnError};
+pub use reads::reads_any_of;
 pub use side_effects::{side_effects_by_kind, side_effects_of};
 pub use variables::{Lifetime, VariableDef};
 

@@ -37,4 +37,11 @@ pub struct Node {
     pub side_effects: Option<SideEffects>,
     /// Whether it is one of the definition's triggers. Triggers fire, they are never executed.
     pub is_trigger: bool,
+    /// The body that it is in, a number of [`Definition::body`](super::Definition::body); 0 is
+    /// outside all loops.
+    pub body: usize,
+    /// Its place among the members of that body.
+    pub place: usize,
+    /// The body that it repeats, if it is a loop.
+    pub loop_body: Option<usize>,
 }

@@ -8,7 +8,8 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Definition, DefinitionError, DefinitionLimits, Node, OnError,
+    Body, Definition, DefinitionError, DefinitionLimits, Node, OnError,
+    bodies::read_bodies,
     edge::branches_of,
     expression::json_bytes,
     legacy::{LegacyTrigger, legacy_trigger},
@@ -34,12 +35,12 @@ pub(super) fn read(
     let sources = node_sources(members)?;
     let legacy = legacy_trigger(members, sources)?;
     let mut positions = HashMap::with_capacity(sources.len() + 2);
-    let mut nodes = read_nodes(legacy.as_ref(), sources, limits, &mut positions)?;
+    let (mut nodes, bodies) = read_nodes(legacy.as_ref(), sources, limits, &mut positions)?;
     if let Some(alias) = legacy.as_ref().and_then(|legacy| legacy.alias.clone()) {
         check_id(&alias).map_err(|e| e.at_field("trigger.id"))?;
         positions.insert(alias, 0);
     }
-    let topological = topological_order(&nodes)?;
+    let topological = topological_order(&nodes, &bodies)?;
     let triggers = match legacy {
         Some(_) => vec![0],
         None => read_triggers(members, &nodes, &positions)?,
@@ -51,6 +52,7 @@ pub(super) fn read(
         positions,
         triggers,
         variables: read_variables(members)?,
+        bodies,
         topological,
         is_legacy: legacy.is_some(),
         ancestors: Arc::default(),
@@ -67,13 +69,13 @@ fn node_sources(members: &Members) -> Result<&Members, DefinitionError> {
     Err(DefinitionError::new(message).at_field("nodes"))
 }
 
-/// All nodes with their edges; `positions` is filled on the way.
+/// All nodes with their edges and their bodies; `positions` is filled on the way.
 fn read_nodes(
     legacy: Option<&LegacyTrigger<'_>>,
     sources: &Members,
     limits: &DefinitionLimits,
     positions: &mut HashMap<String, usize>,
-) -> Result<Vec<Node>, DefinitionError> {
+) -> Result<(Vec<Node>, Vec<Body>), DefinitionError> {
     let count = sources.len() + usize::from(legacy.is_some());
     if count > limits.nodes {
         let message = format!("has {count} nodes, at most {} are allowed", limits.nodes);
@@ -100,7 +102,7 @@ fn read_nodes(
             .enumerate()
             .map(|(at, node)| (node.id.as_str().to_owned(), at)),
     );
-    for (parent, source) in members.into_iter().enumerate() {
+    for (parent, source) in members.iter().enumerate() {
         let children =
             read_children(source, positions).map_err(|e| e.at_node(nodes[parent].id.as_str()))?;
         for &child in &children {
@@ -108,7 +110,8 @@ fn read_nodes(
         }
         nodes[parent].children = children;
     }
-    Ok(nodes)
+    let bodies = read_bodies(&mut nodes, &members, positions, limits.loop_depth)?;
+    Ok((nodes, bodies))
 }
 
 fn check_id(id: &str) -> Result<NodeId, DefinitionError> {
@@ -153,6 +156,9 @@ fn read_node(
         on_error: read_on_error(source)?,
         side_effects: read_side_effects(source)?,
         is_trigger: false,
+        body: 0,
+        place: 0,
+        loop_body: None,
     })
 }
 
@@ -224,16 +230,23 @@ fn read_children(
     Ok(children)
 }
 
-/// Parents before children. What is left when no node is free of parents is a cycle.
-fn topological_order(nodes: &[Node]) -> Result<Vec<usize>, DefinitionError> {
-    let mut parents_left: Vec<usize> = nodes.iter().map(|node| node.parents.len()).collect();
+/// Parents before children, loops before their bodies. What is left when no node is free of
+/// parents is a cycle.
+fn topological_order(nodes: &[Node], bodies: &[Body]) -> Result<Vec<usize>, DefinitionError> {
+    let in_loop = |node: &Node| usize::from(bodies[node.body].of.is_some());
+    let mut parents_left: Vec<usize> = nodes
+        .iter()
+        .map(|node| node.parents.len() + in_loop(node))
+        .collect();
     let mut order: Vec<usize> = (0..nodes.len())
         .filter(|&at| parents_left[at] == 0)
         .collect();
     let mut next = 0;
     while let Some(&position) = order.get(next) {
         next += 1;
-        for &child in &nodes[position].children {
+        let node = &nodes[position];
+        let body = node.loop_body.map(|body| bodies[body].members.as_slice());
+        for &child in node.children.iter().chain(body.unwrap_or_default()) {
             parents_left[child] -= 1;
             if parents_left[child] == 0 {
                 order.push(child);
@@ -243,12 +256,12 @@ fn topological_order(nodes: &[Node]) -> Result<Vec<usize>, DefinitionError> {
     if order.len() == nodes.len() {
         return Ok(order);
     }
-    Err(cycle_error(nodes, &parents_left))
+    Err(cycle_error(nodes, bodies, &parents_left))
 }
 
 /// Names the nodes of one cycle. Every node left has a parent that is left too, so going up from
 /// any of them comes round.
-fn cycle_error(nodes: &[Node], parents_left: &[usize]) -> DefinitionError {
+fn cycle_error(nodes: &[Node], bodies: &[Body], parents_left: &[usize]) -> DefinitionError {
     const SHOWN: usize = 20;
     let mut seen_at = HashMap::new();
     let mut walk = Vec::new();
@@ -259,10 +272,10 @@ fn cycle_error(nodes: &[Node], parents_left: &[usize]) -> DefinitionError {
             break;
         }
         walk.push(position);
-        let parents = &nodes[position].parents;
+        let parents = nodes[position].parents.iter().copied();
+        let around = bodies[nodes[position].body].of;
         at = parents
-            .iter()
-            .copied()
+            .chain(around)
             .find(|&parent| parents_left[parent] > 0);
     }
     // The walk went up; the cycle is told downward, from the node that comes first.
@@ -314,7 +327,7 @@ fn read_triggers(
 /// The triggers of a definition that lists none: the nodes that nobody has as child. If `root`
 /// is one of several, it is the trigger and the others are loose ends of an editor.
 fn parentless(nodes: &[Node], positions: &HashMap<String, usize>) -> Vec<usize> {
-    let is_parentless = |&at: &usize| nodes[at].parents.is_empty();
+    let is_parentless = |&at: &usize| nodes[at].parents.is_empty() && nodes[at].body == 0;
     match positions.get("root").copied().filter(is_parentless) {
         Some(root) => vec![root],
         None => (0..nodes.len()).filter(is_parentless).collect(),
@@ -329,6 +342,10 @@ fn mark_triggers(nodes: &mut [Node], triggers: &[usize]) -> Result<(), Definitio
                 nodes[trigger].id
             );
             return Err(wrong("children", &message).at_node(nodes[parent].id.as_str()));
+        }
+        if nodes[trigger].body != 0 {
+            let message = "a trigger can't be inside a loop: remove it from `triggerNodeIds`";
+            return Err(DefinitionError::new(message).at_node(nodes[trigger].id.as_str()));
         }
         nodes[trigger].is_trigger = true;
     }

@@ -9,7 +9,6 @@ use super::DefinitionError;
 
 /// Node types.
 const KINDS: &[&str] = &[
-    "for-each",
     "wait",
     "send-webhook",
     "trigger-workflow",
@@ -23,7 +22,6 @@ const KINDS: &[&str] = &[
 const NODE_MEMBERS: &[&[&str]] = &[
     &["retry"],
     &["timeoutMs"],
-    &["loopBody"],
     &["blockContext", "inputMapping"],
 ];
 

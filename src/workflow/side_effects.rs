@@ -15,6 +15,7 @@ const INNER: &[&str] = &[
     "regex",
     "set-variable",
     "delay",
+    "for-each",
     "manual",
 ];
 

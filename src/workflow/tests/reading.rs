@@ -39,6 +39,7 @@ fn documented_nodes_are_read_or_refused_by_name() {
     let read = [
         include_str!("../../../tests/fixtures/examples/node-delay.json"),
         include_str!("../../../tests/fixtures/examples/node-filter.json"),
+        include_str!("../../../tests/fixtures/examples/node-for-each.json"),
         include_str!("../../../tests/fixtures/examples/node-format.json"),
         include_str!("../../../tests/fixtures/examples/node-if.json"),
     ];
@@ -55,7 +56,6 @@ fn documented_nodes_are_read_or_refused_by_name() {
     let connector = definition.node(1).connector.as_ref().unwrap();
     assert_eq!(connector["id"], "conn_telegram_bot");
     let later = [
-        include_str!("../../../tests/fixtures/examples/node-for-each.json"),
         include_str!("../../../tests/fixtures/examples/node-send-webhook.json"),
         include_str!("../../../tests/fixtures/examples/node-trigger-workflow.json"),
         include_str!("../../../tests/fixtures/examples/node-wait.json"),
@@ -222,7 +222,7 @@ const FAULTY_NODES: &[(&str, &str)] = &[
     ),
     (
         r#"{"type": "log", "loopBody": ["x"]}"#,
-        "`loopBody`: is not supported",
+        "`loopBody`: only a node of type `for-each` has a body",
     ),
     (
         r#"{"type": "log", "blockContext": {"inputMapping": {"k": 1}}}"#,
@@ -347,6 +347,7 @@ fn limits_hold_at_their_edge() {
         nodes: 2,
         nesting: 5,
         payload_bytes: 20,
+        ..DefinitionLimits::default()
     };
     let parse = |value: &Value| Definition::parse(value, &limits).map(drop);
     parse(&with_node(&json!({"type": "log"}))).unwrap();

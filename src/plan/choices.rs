@@ -1,0 +1,166 @@
+//! What the request of a retry chooses, as far as it changes the plan.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{PlanNode, Reason, State};
+use crate::{
+    domain::{NodePath, SideEffects},
+    workflow::{At, Definition, side_effects_of},
+};
+
+/// The choices of a request; the default ones are those of an empty body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// `fromNodeId`: it and everything below it runs.
+    pub from: Option<NodePath>,
+    /// `mode: "all"`: everything but the trigger runs.
+    pub all: bool,
+    /// The nodes of `nodeResults`.
+    pub pinned: Vec<Pinned>,
+    /// `acknowledge`.
+    pub acknowledged: Vec<NodePath>,
+    /// `newEffectKey`.
+    pub new_effect_key: Vec<NodePath>,
+    /// The values that the request changes, as expressions read them: `$props.x`, `$vars.x`.
+    pub changed_values: BTreeSet<String>,
+}
+
+/// A node whose result the request gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The node.
+    pub path: NodePath,
+    /// The branch that the result takes, for kinds that have branches.
+    pub branch: Option<String>,
+}
+
+impl Choices {
+    /// Whether every path that the request names is one of the plan, and can be what it is named
+    /// for.
+    pub(super) fn check(
+        &self,
+        lines: &[PlanNode],
+        definition: &Definition,
+    ) -> Result<(), ChoiceError> {
+        let pinned = self
+            .pinned
+            .iter()
+            .map(|pinned| ("nodeResults", &pinned.path));
+        let acknowledged = self.acknowledged.iter().map(|path| ("acknowledge", path));
+        let raised = self
+            .new_effect_key
+            .iter()
+            .map(|path| ("newEffectKey", path));
+        let mut named = pinned.chain(acknowledged).chain(raised).peekable();
+        if named.peek().is_none() {
+            return Ok(());
+        }
+        let by_path: HashMap<_, _> = lines
+            .iter()
+            .filter_map(|line| Some((line.path.node()?, line)))
+            .collect();
+        for (member, path) in named {
+            let refuse = |why: &str| Err(ChoiceError(format!("{member}: `{path}` {why}")));
+            let Some(line) = by_path.get(path) else {
+                return refuse("is no node of this run, or in an iteration that it does not have");
+            };
+            match member {
+                "nodeResults" if line.reason == Reason::Trigger => {
+                    return refuse("is the trigger that fired: its result can't be replaced");
+                }
+                "newEffectKey" if !line.verdict.runs() => {
+                    return refuse("will not run: there is no effect to have a new key");
+                }
+                "newEffectKey" if !has_effects(definition, path) => {
+                    return refuse("has no effects, and so no effect key");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn has_effects(definition: &Definition, path: &NodePath) -> bool {
+    let node = definition.find(path.node().as_str());
+    node.is_some_and(|node| side_effects_of(definition.node(node)) != SideEffects::None)
+}
+
+/// A choice that this run does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ChoiceError(pub(super) String);
+
+/// The nodes that the request names, directly or from above.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    all: bool,
+    /// By frame, for every node of the definition.
+    by_frame: HashMap<usize, Vec<bool>>,
+    /// What `fromNodeId` names.
+    pub(super) from: Option<At>,
+}
+
+impl Named {
+    /// What is named in an iteration goes on after its loop: what follows the loop, and what
+    /// follows the loops around it.
+    pub(super) fn new(
+        definition: &Definition,
+        state: &State<'_>,
+        choices: &Choices,
+    ) -> Result<Self, ChoiceError> {
+        let mut named = Self {
+            all: choices.all,
+            ..Self::default()
+        };
+        let Some(path) = &choices.from else {
+            return Ok(named);
+        };
+        let Some(from) = state.find(definition, path) else {
+            return Err(ChoiceError(format!(
+                "fromNodeId: this run has no node `{path}`"
+            )));
+        };
+        let mut below = definition.descendants(from.node);
+        below[from.node] = true;
+        named.by_frame.insert(from.frame, below);
+        let mut frame = from.frame;
+        while let Some((around, _)) = state.frames().around(frame) {
+            let below = definition.descendants(around.node);
+            named.by_frame.insert(around.frame, below);
+            frame = around.frame;
+        }
+        named.from = Some(from);
+        Ok(named)
+    }
+
+    /// Whether a node is named. Nodes outside every known frame are named with their loop only.
+    pub(super) fn has(&self, frame: Option<usize>, node: usize) -> bool {
+        let in_frame = frame.and_then(|frame| self.by_frame.get(&frame));
+        self.all || in_frame.is_some_and(|below| below[node])
+    }
+
+    /// The loops around what `fromNodeId` names, and every node above it, outside in.
+    pub(super) fn above(&self, definition: &Definition, state: &State<'_>) -> Vec<At> {
+        let Some(from) = self.from else {
+            return Vec::new();
+        };
+        let mut above = Vec::new();
+        let mut at = from;
+        loop {
+            let members = &definition.body(state.frames().body(at.frame)).members;
+            let ancestors = members
+                .iter()
+                .filter(|member| definition.is_ancestor(**member, at.node));
+            above.extend(ancestors.map(|member| At {
+                frame: at.frame,
+                node: *member,
+            }));
+            match state.frames().around(at.frame) {
+                Some((around, _)) => at = around,
+                None => break,
+            }
+        }
+        above
+    }
+}
