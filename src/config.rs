@@ -189,6 +189,10 @@ pub struct LimitsConfig {
     pub import_bytes: usize,
     /// Nodes of a definition. Default 10000.
     pub nodes: usize,
+    /// Loops inside each other in a definition. Default 10.
+    pub loop_depth: usize,
+    /// Iterations of a loop. Default 100.
+    pub loop_iterations: usize,
     /// Bytes of a node's resolved payload. Default 1 MiB.
     pub payload_bytes: usize,
     /// Bytes of a node's result. Default 10 MiB.
@@ -206,6 +210,8 @@ impl Default for LimitsConfig {
             body_bytes: MIB,
             import_bytes: 16 * MIB,
             nodes: 10_000,
+            loop_depth: 10,
+            loop_iterations: 100,
             payload_bytes: MIB,
             result_bytes: 10 * MIB,
             state_bytes: 64 * MIB,

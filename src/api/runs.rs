@@ -40,10 +40,10 @@ impl FullRun {
         let retry = store.retry_of_run(&run.id).await?;
         let definition = definition(store, &run).await?;
         let paths: Option<Vec<_>> = only.map(|ids| ids.iter().cloned().map(NodePath::of).collect());
-        let nodes = if run.created {
-            store.nodes(&run.id, paths.as_deref()).await?
-        } else {
-            Vec::new()
+        let nodes = match (run.created, paths) {
+            (false, _) => Vec::new(),
+            (true, None) => store.nodes(&run.id, None).await?,
+            (true, Some(paths)) => named(store, &run, &paths).await?,
         };
         Ok(Self {
             run,
@@ -64,6 +64,19 @@ impl FullRun {
             }),
         })
     }
+}
+
+/// The records of these nodes; those of a loop with everything in it.
+async fn named(
+    store: &Store,
+    run: &Run,
+    paths: &[NodePath],
+) -> Result<Vec<NodeRecord>, StoreError> {
+    let nodes = store.nodes(&run.id, Some(paths)).await?;
+    if !nodes.iter().any(|node| node.kind == "for-each") {
+        return Ok(nodes);
+    }
+    store.nodes(&run.id, None).await
 }
 
 /// The text of a run's definition, if it has one.

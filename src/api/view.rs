@@ -1,6 +1,7 @@
 //! What a run and a retry look like in JSON. Users' own JSON goes out as its text.
 
 mod dead_letter;
+mod level;
 mod state;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};

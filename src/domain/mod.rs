@@ -25,7 +25,7 @@ pub use id::{
 };
 pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value};
 pub use lane::{Lane, PerLane};
-pub use node::{Attempt, CHILD_RUN_ID, ErrorClass, NodeError, NodeRecord, NodeStatus};
+pub use node::{Attempt, CHILD_RUN_ID, ErrorClass, ITERATIONS, NodeError, NodeRecord, NodeStatus};
 pub use path::{InvalidPath, NodePath, PathSegment};
 pub use refusal::{Refusal, RefusalReason};
 pub use retry::{IllegalTransition, Retry, RetryEvent, RetryState};

@@ -178,6 +178,10 @@ impl NodeError {
     }
 }
 
+/// The member of a loop's record that holds its iterations. In [`NodeRecord::extra`] it is how many
+/// an imported record had: their records stand under paths of their own.
+pub const ITERATIONS: &str = "iterations";
+
 /// The member of [`NodeRecord::extra`] that names the run a node waits for.
 pub const CHILD_RUN_ID: &str = "childRunId";
 

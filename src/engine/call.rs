@@ -11,7 +11,10 @@ use super::{
     prepare::Prepared,
     signals::LEASE_OVER,
 };
-use crate::domain::{ErrorClass, NodeError, NodeStatus};
+use crate::{
+    domain::{ErrorClass, NodeError, NodeStatus},
+    workflow::At,
+};
 
 /// How a call came back.
 pub(super) enum Answer {
@@ -27,38 +30,42 @@ pub(super) enum Answer {
 
 impl Drive<'_> {
     /// Executes one node; `Some` when the engine has to stop.
-    pub(super) async fn step(&mut self, ix: usize) -> Result<Option<Stopped>, EngineError> {
-        let span = self.node_span(ix);
-        self.step_in_span(ix).instrument(span).await
+    pub(super) async fn step(&mut self, at: At) -> Result<Option<Stopped>, EngineError> {
+        if self.state.node(at).loop_body.is_some() {
+            self.start_loop(at);
+            return Ok(None);
+        }
+        let span = self.node_span(at);
+        self.step_in_span(at).instrument(span).await
     }
 
-    async fn step_in_span(&mut self, ix: usize) -> Result<Option<Stopped>, EngineError> {
-        let prepared = match self.prepare(ix, self.engine.clock.now()) {
+    async fn step_in_span(&mut self, at: At) -> Result<Option<Stopped>, EngineError> {
+        let prepared = match self.prepare(at, self.engine.clock.now()) {
             Ok(prepared) => prepared,
             Err(error) => {
-                self.fail_unstarted(ix, &error);
+                self.fail_unstarted(at, &error);
                 return Ok(None);
             }
         };
         let has_effect = prepared.record.effect.is_some();
         if has_effect {
-            self.put(ix, prepared.record.clone(), false);
+            self.put(at, prepared.record.clone(), false);
             if !self.flush().await? {
                 return Ok(Some(Stopped::LeaseLost));
             }
             if self.signals.cancelled.is_cancelled() {
-                self.withdraw(ix, prepared);
+                self.withdraw(at, prepared);
                 return Ok(None);
             }
         }
-        let answer = self.call(ix, &prepared).await;
+        let answer = self.call(at, &prepared).await;
         let stopped = match answer {
             Answer::Outcome(outcome) => {
-                self.settle(ix, prepared, *outcome);
+                self.settle(at, prepared, *outcome);
                 None
             }
             Answer::Cancelled => {
-                self.abandon(ix, prepared.record);
+                self.abandon(at, prepared.record);
                 None
             }
             Answer::LeaseLost => Some(Stopped::LeaseLost),
@@ -71,8 +78,8 @@ impl Drive<'_> {
     }
 
     /// Calls the handler, and listens to the worker meanwhile.
-    async fn call(&self, ix: usize, prepared: &Prepared) -> Answer {
-        let node = self.state.definition().node(ix);
+    async fn call(&self, at: At, prepared: &Prepared) -> Answer {
+        let node = self.state.node(at);
         let attempt = prepared.record.attempts.last();
         let call = NodeCall {
             run: &self.context,
@@ -122,7 +129,7 @@ impl Drive<'_> {
     }
 
     /// The start mark is durable and nothing was sent: the run was cancelled in between.
-    fn withdraw(&mut self, ix: usize, prepared: Prepared) {
+    fn withdraw(&mut self, at: At, prepared: Prepared) {
         let mut record = prepared.record;
         let error = NodeError::new(
             ErrorClass::Cancelled,
@@ -132,7 +139,7 @@ impl Drive<'_> {
         record.effect = prepared.before;
         record.attempts.pop();
         self.end_record(&mut record, NodeStatus::Cancelled, Some(&error));
-        self.put(ix, record, true);
+        self.put(at, record, true);
     }
 }
 

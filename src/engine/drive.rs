@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     handler::{Handlers, RunContext},
+    next::Next,
     recorder::Recorder,
     signals::Signals,
-    state::{Next, RunState},
+    state::RunState,
     summary::summary,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
         NodeStatus, RetryDelay, RunStatus, WaitingFor, format_timestamp,
     },
     store::{Checkpoint, Claim, Finish, Finished, Parking, Store, StoreError, Written},
-    workflow::{Definition, DefinitionLimits},
+    workflow::{At, Definition, DefinitionLimits},
 };
 
 /// Leases a run may lose without a node outcome between them.
@@ -211,8 +212,8 @@ pub(super) struct Drive<'a> {
 
 impl Drive<'_> {
     async fn run(&mut self) -> Result<Stopped, EngineError> {
-        for ix in self.state.unreachable() {
-            self.skip(ix);
+        for at in self.state.unreachable() {
+            self.skip(at);
             if self.recorder.is_full() && !self.flush().await? {
                 return Ok(Stopped::LeaseLost);
             }
@@ -225,12 +226,17 @@ impl Drive<'_> {
                 return self.end(RunStatus::Failure).await;
             }
             let stopped = match self.state.next(self.engine.clock.now()) {
-                Next::Run(ix) => self.step(ix).await?,
-                Next::Skip(ix) => {
-                    self.skip(ix);
+                Next::Run(at) => self.step(at).await?,
+                Next::Skip(at) => {
+                    self.skip(at);
+                    None
+                }
+                Next::Settle(at) => {
+                    self.settle_loop(at);
                     None
                 }
                 Next::Hold(due_at) => Some(self.park(due_at).await?),
+                Next::End if self.state.is_partial() => Some(self.end(RunStatus::Partial).await?),
                 Next::End => Some(self.end(RunStatus::Success).await?),
             };
             if let Some(stopped) = stopped {
@@ -276,30 +282,47 @@ impl Drive<'_> {
     }
 
     /// Stores a record here and for the ledger.
-    pub(super) fn put(&mut self, ix: usize, record: NodeRecord, is_outcome: bool) {
+    pub(super) fn put(&mut self, at: At, record: NodeRecord, is_outcome: bool) {
         self.recorder.add(record.clone(), is_outcome);
-        self.state.put(ix, record);
+        self.state.put(at, record);
     }
 
-    fn skip(&mut self, ix: usize) {
+    fn skip(&mut self, at: At) {
         // What is known of its effect stays: a later retry may run it after all.
         let record = NodeRecord {
             status: NodeStatus::Skipped,
-            ..self.blank(ix)
+            ..self.state.blank(at)
         };
-        self.put(ix, record, false);
+        self.put(at, record, false);
     }
 
-    async fn park(&mut self, due_at: crate::domain::Timestamp) -> Result<Stopped, EngineError> {
+    async fn park(
+        &mut self,
+        due_at: Option<crate::domain::Timestamp>,
+    ) -> Result<Stopped, EngineError> {
+        let now = self.engine.clock.now();
+        let waiting_for = self.waiting_for();
         let parking = |checkpoint| Parking {
             checkpoint,
-            waiting_for: WaitingFor::Delay,
-            due_at,
+            waiting_for,
+            due_at: due_at.unwrap_or(now),
         };
         Ok(match self.recorder.park(parking).await? {
             Written::Done { .. } => Stopped::Parked,
             Written::LeaseLost => Stopped::LeaseLost,
         })
+    }
+
+    /// What the run waits for first.
+    fn waiting_for(&self) -> WaitingFor {
+        let held = self.state.first_held();
+        let record = held.and_then(|at| self.state.record(at));
+        match record.map(|record| (record.status, record.kind.as_str())) {
+            Some((NodeStatus::Waiting, "wait")) => WaitingFor::Wait,
+            Some((NodeStatus::Waiting, _)) => WaitingFor::Child,
+            Some(_) if record.is_some_and(|record| record.error.is_some()) => WaitingFor::NodeRetry,
+            _ => WaitingFor::Delay,
+        }
     }
 
     async fn end(&mut self, status: RunStatus) -> Result<Stopped, EngineError> {
@@ -357,10 +380,10 @@ impl Drive<'_> {
             .state
             .records()
             .filter(|(_, record)| is_open(record))
-            .map(|(ix, record)| (ix, record.clone()))
+            .map(|(at, record)| (at, record.clone()))
             .collect();
         let now = format_timestamp(self.engine.clock.now());
-        for (ix, mut record) in open {
+        for (at, mut record) in open {
             let in_doubt = record
                 .effect
                 .as_ref()
@@ -374,7 +397,7 @@ impl Drive<'_> {
             record.error = Some(error_text(&NodeError::new(class, "interrupted", why)));
             record.status = status;
             record.finished_at = Some(now.clone());
-            self.put(ix, record, true);
+            self.put(at, record, true);
         }
     }
 

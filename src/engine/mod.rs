@@ -2,7 +2,8 @@
 //! holds only the trigger.
 //!
 //! One pass over the nodes in the order of execution: a node that has settled is passed over, one
-//! whose parents have settled runs or is skipped, one behind a delay is held. Before a node with
+//! whose parents have settled runs or is skipped, one behind a delay is held. A loop is such a pass
+//! for each of its iterations, in a frame of its own. Before a node with
 //! effects starts, everything before it and its own start mark are durable; its outcome is durable
 //! before anything that follows takes effect. Nodes without effects ride along.
 //!
@@ -11,6 +12,8 @@
 mod call;
 mod drive;
 mod handler;
+mod loops;
+mod next;
 pub mod nodes;
 mod prepare;
 mod recorder;

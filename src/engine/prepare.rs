@@ -5,9 +5,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{drive::Drive, handler::NodeHandler};
-use crate::domain::{
-    Attempt, EffectState, ErrorClass, JsonText, NodeError, NodePath, NodeRecord, NodeStatus,
-    SideEffects, Timestamp, format_timestamp, same_value,
+use crate::{
+    domain::{
+        Attempt, EffectState, ErrorClass, JsonText, NodeError, NodeRecord, NodeStatus, SideEffects,
+        Timestamp, format_timestamp, same_value,
+    },
+    workflow::At,
 };
 
 /// A node that is about to start.
@@ -23,42 +26,18 @@ pub(super) struct Prepared {
 }
 
 impl Drive<'_> {
-    /// The record of a node before it starts.
-    pub(super) fn blank(&self, ix: usize) -> NodeRecord {
-        self.state.record(ix).cloned().unwrap_or_else(|| {
-            let node = self.state.definition().node(ix);
-            NodeRecord::new(
-                NodePath::of(node.id.clone()),
-                node.kind.clone(),
-                NodeStatus::Pending,
-            )
-        })
-    }
-
     /// Everything that can go wrong before a node starts is an error of that node.
-    pub(super) fn prepare(&self, ix: usize, now: Timestamp) -> Result<Prepared, NodeError> {
-        let node = self.state.definition().node(ix);
-        let record = self.blank(ix);
+    pub(super) fn prepare(&self, at: At, now: Timestamp) -> Result<Prepared, NodeError> {
+        let node = self.state.node(at);
+        let record = self.state.blank(at);
         let handler = self
             .engine
             .handlers
             .get(&node.kind)
             .ok_or_else(|| no_handler(&node.kind))?;
-        let due = self.state.due(ix);
-        let input = self.input(ix, &record, due.is_some())?;
-        let text = JsonText::of(&input);
-        let limit = self.engine.limits.payload_bytes;
-        if text.as_str().len() > limit {
-            let message = format!(
-                "the resolved payload has {} bytes, more than the {limit} allowed",
-                text.as_str().len()
-            );
-            return Err(NodeError::new(
-                ErrorClass::Definition,
-                "payload_too_large",
-                message,
-            ));
-        }
+        let due = self.state.due(at);
+        let input = self.input(at, &record, due.is_some())?;
+        let text = self.checked_input(&input)?;
         let effects = node
             .side_effects
             .unwrap_or_else(|| handler.side_effects(&input));
@@ -68,7 +47,7 @@ impl Drive<'_> {
         }
         let handler = Arc::clone(handler);
         let before = record.effect.clone();
-        let record = self.started(record, effects, &input, text, now)?;
+        let record = self.started(at, record, effects, &input, text, now)?;
         Ok(Prepared {
             handler,
             input,
@@ -79,16 +58,51 @@ impl Drive<'_> {
     }
 
     /// A call in doubt repeats what it sent; everything else is resolved from the state.
-    fn input(&self, ix: usize, record: &NodeRecord, is_due: bool) -> Result<Value, NodeError> {
+    fn input(&self, at: At, record: &NodeRecord, is_due: bool) -> Result<Value, NodeError> {
         let in_doubt = record.effect.as_ref().is_some_and(EffectState::is_in_doubt);
         match sent(record)? {
             Some(sent) if is_due || (in_doubt && !is_masked(record, &sent)) => Ok(sent),
-            _ => self.state.resolve(ix).map_err(|error| *error),
+            _ => self.state.resolve(at).map_err(|error| *error),
         }
+    }
+
+    /// The text of a resolved payload, if it is not too long.
+    pub(super) fn checked_input(&self, input: &Value) -> Result<JsonText, NodeError> {
+        let text = JsonText::of(input);
+        let (length, limit) = (text.as_str().len(), self.engine.limits.payload_bytes);
+        if length <= limit {
+            return Ok(text);
+        }
+        let message =
+            format!("the resolved payload has {length} bytes, more than the {limit} allowed");
+        let code = "payload_too_large";
+        Err(NodeError::new(ErrorClass::Definition, code, message))
+    }
+
+    /// What is known of the effect of a node that never started: where a loop around it was
+    /// repeated on somebody's word, its effects are other ones than before.
+    fn first_effect(&self, at: At) -> EffectState {
+        let mut frame = at.frame;
+        while let Some((around, _)) = self.state.frames.around(frame) {
+            let mark = self
+                .state
+                .record(around)
+                .and_then(|record| record.effect.as_ref());
+            if let Some(mark) = mark {
+                return EffectState {
+                    generation: mark.generation,
+                    raised_by: mark.raised_by.clone(),
+                    ..EffectState::default()
+                };
+            }
+            frame = around.frame;
+        }
+        EffectState::default()
     }
 
     fn started(
         &self,
+        at: At,
         mut record: NodeRecord,
         effects: SideEffects,
         input: &Value,
@@ -99,7 +113,8 @@ impl Drive<'_> {
             SideEffects::None => None,
             SideEffects::Idempotent | SideEffects::Assumed | SideEffects::Unsafe => {
                 let differs = differs(&record, input)?;
-                let effect = record.effect.take().unwrap_or_default();
+                let effect = record.effect.take();
+                let effect = effect.unwrap_or_else(|| self.first_effect(at));
                 let is_unsafe = effects == SideEffects::Unsafe;
                 let effect = EffectState {
                     is_unsafe,
@@ -112,20 +127,20 @@ impl Drive<'_> {
         let number = u32::try_from(record.attempts.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
-        let at = format_timestamp(now);
+        let started_at = format_timestamp(now);
         record.attempts.push(Attempt {
             number,
             effect_key: record
                 .effect
                 .as_ref()
                 .map(|effect| effect.key(root, &record.path)),
-            started_at: at.clone(),
+            started_at: started_at.clone(),
             finished_at: None,
             error: None,
         });
         record.status = NodeStatus::Running;
         record.input = Some(text);
-        record.started_at = record.started_at.or(Some(at));
+        record.started_at = record.started_at.or(Some(started_at));
         record.due_at = None;
         record.error = None;
         record.finished_at = None;

@@ -8,16 +8,19 @@ use super::{
     prepare::Prepared,
     span::mark_failed,
 };
-use crate::domain::{
-    ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodeRecord, NodeStatus,
-    VariableWrite, format_timestamp, parse_json,
+use crate::{
+    domain::{
+        ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodeRecord, NodeStatus,
+        VariableWrite, format_timestamp, parse_json,
+    },
+    workflow::At,
 };
 
 impl Drive<'_> {
     /// Records what a call gave.
     pub(super) fn settle(
         &mut self,
-        ix: usize,
+        at: At,
         prepared: Prepared,
         outcome: Result<NodeOutput, NodeError>,
     ) {
@@ -28,10 +31,10 @@ impl Drive<'_> {
                     effect: prepared.before,
                     ..record
                 };
-                self.schedule(ix, record, due);
+                self.schedule(at, record, due);
             }
-            Ok((output, text)) => self.succeed(ix, record, output, text),
-            Err(error) => self.fail(ix, record, error),
+            Ok((output, text)) => self.succeed(at, record, output, text),
+            Err(error) => self.fail(at, record, error),
         }
     }
 
@@ -61,7 +64,7 @@ impl Drive<'_> {
         Ok((output, text))
     }
 
-    fn succeed(&mut self, ix: usize, mut record: NodeRecord, output: NodeOutput, text: JsonText) {
+    fn succeed(&mut self, at: At, mut record: NodeRecord, output: NodeOutput, text: JsonText) {
         record.effect = record
             .effect
             .map(|effect| effect.settled(LastAttempt::Succeeded));
@@ -71,7 +74,7 @@ impl Drive<'_> {
         if let Some(set) = output.variable {
             self.write_variable(&record, set);
         }
-        self.put(ix, record, true);
+        self.put(at, record, true);
     }
 
     fn write_variable(&mut self, record: &NodeRecord, set: VariableSet) {
@@ -91,15 +94,15 @@ impl Drive<'_> {
         self.recorder.add_variable(write);
     }
 
-    fn schedule(&mut self, ix: usize, mut record: NodeRecord, due: crate::domain::Timestamp) {
+    fn schedule(&mut self, at: At, mut record: NodeRecord, due: crate::domain::Timestamp) {
         record.due_at = Some(format_timestamp(due));
         // The call that only named a time is no attempt.
         record.attempts.pop();
         record.status = NodeStatus::Scheduled;
-        self.put(ix, record, false);
+        self.put(at, record, false);
     }
 
-    fn fail(&mut self, ix: usize, mut record: NodeRecord, error: NodeError) {
+    fn fail(&mut self, at: At, mut record: NodeRecord, error: NodeError) {
         let last = if error.class == ErrorClass::InDoubt {
             LastAttempt::InDoubt
         } else if error.rejected {
@@ -109,12 +112,12 @@ impl Drive<'_> {
         };
         record.effect = record.effect.map(|effect| effect.settled(last));
         self.close(&mut record, NodeStatus::Failure, Some(error));
-        self.put(ix, record, true);
+        self.put(at, record, true);
     }
 
     /// A node that failed before it started: it was never called.
-    pub(super) fn fail_unstarted(&mut self, ix: usize, error: &NodeError) {
-        let mut record = self.blank(ix);
+    pub(super) fn fail_unstarted(&mut self, at: At, error: &NodeError) {
+        let mut record = self.state.blank(at);
         if error.class == ErrorClass::InDoubt {
             record.effect = record
                 .effect
@@ -122,11 +125,11 @@ impl Drive<'_> {
         }
         self.end_record(&mut record, NodeStatus::Failure, Some(error));
         record.started_at = record.started_at.or_else(|| record.finished_at.clone());
-        self.put(ix, record, true);
+        self.put(at, record, true);
     }
 
     /// A call that went on past the grace of its run's cancellation: nobody knows its outcome.
-    pub(super) fn abandon(&mut self, ix: usize, mut record: NodeRecord) {
+    pub(super) fn abandon(&mut self, at: At, mut record: NodeRecord) {
         record.effect = record
             .effect
             .map(|effect| effect.settled(LastAttempt::InDoubt));
@@ -138,11 +141,16 @@ impl Drive<'_> {
         let message = "the run was cancelled while the call was under way";
         let error = NodeError::new(class, "cancelled", message);
         self.close(&mut record, NodeStatus::Cancelled, Some(error));
-        self.put(ix, record, true);
+        self.put(at, record, true);
     }
 
     /// Ends a record and its last attempt.
-    fn close(&mut self, record: &mut NodeRecord, status: NodeStatus, error: Option<NodeError>) {
+    pub(super) fn close(
+        &mut self,
+        record: &mut NodeRecord,
+        status: NodeStatus,
+        error: Option<NodeError>,
+    ) {
         self.end_record(record, status, error.as_ref());
         if let Some(attempt) = record.attempts.last_mut() {
             attempt.finished_at.clone_from(&record.finished_at);

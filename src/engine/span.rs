@@ -3,7 +3,10 @@
 use tracing::{Span, field::Empty};
 
 use super::drive::Drive;
-use crate::domain::{NodeError, traceparent_of};
+use crate::{
+    domain::{NodeError, traceparent_of},
+    workflow::At,
+};
 
 /// The label of all types that no kind of this process is for.
 const CONNECTOR: &str = "connector";
@@ -20,9 +23,9 @@ impl Drive<'_> {
     }
 
     /// The span of one execution of a node.
-    pub(super) fn node_span(&self, ix: usize) -> Span {
-        let node = self.state.definition().node(ix);
-        let record = self.state.record(ix);
+    pub(super) fn node_span(&self, at: At) -> Span {
+        let node = self.state.node(at);
+        let record = self.state.record(at);
         let path = record.map_or_else(|| node.id.to_string(), |record| record.path.to_string());
         let before = record.map_or(0, |record| record.attempts.len());
         // The name is for the export only; a log line has the type.

@@ -1,44 +1,52 @@
-//! A run's state in memory, and the pure question: what is next?
+//! A run's state in memory: its records by frame, its variables, what its expressions see.
+
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::next::Progress;
 use crate::{
     domain::{
-        JsonError, NodeError, NodeId, NodeRecord, NodeStatus, Run, RunId, Timestamp, VariableWrite,
+        JsonError, JsonText, NodeError, NodeId, NodeRecord, NodeStatus, Run, RunId, Timestamp,
+        VariableWrite,
     },
+    plan::stored_array,
     workflow::{
-        Definition, ExpressionLimits, OnError, RecordView, RunScope, edge_is_live, resolve_payload,
+        At, Definition, ExpressionLimits, Frames, LoopScope, OnError, RecordView, RunScope, TOP,
+        resolve_payload,
     },
 };
 
-/// What a run does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Execute this node.
-    Run(usize),
-    /// Skip this node: no edge into it is live.
-    Skip(usize),
-    /// Nothing is ready before this time.
-    Hold(Timestamp),
-    /// Everything has settled.
-    End,
+/// A record, and how expressions see it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) record: NodeRecord,
+    view: RecordView,
+}
+
+/// A loop that has been entered.
+#[derive(Debug)]
+pub(super) struct Loop {
+    pub(super) items: Vec<Value>,
+    /// The iterations before this one have ended.
+    pub(super) current: u32,
 }
 
 /// The definition, the records so far, and the variables' values.
 #[derive(Debug)]
 pub(super) struct RunState {
-    definition: Definition,
-    trigger: usize,
-    order: Vec<usize>,
-    reachable: Vec<bool>,
-    cursor: usize,
-    records: Vec<Option<NodeRecord>>,
-    views: Vec<Option<RecordView>>,
+    pub(super) definition: Definition,
+    pub(super) trigger: usize,
+    pub(super) order: Vec<usize>,
+    pub(super) reachable: Vec<bool>,
+    pub(super) frames: Frames<Slot>,
+    /// By frame.
+    pub(super) progress: Vec<Progress>,
+    pub(super) loops: HashMap<At, Loop>,
     variables: Map<String, Value>,
     props: Map<String, Value>,
     workflow_id: Option<String>,
     run_id: RunId,
-    failed: bool,
     bytes: usize,
 }
 
@@ -52,33 +60,36 @@ impl RunState {
         records: Vec<NodeRecord>,
         writes: &[(RunId, VariableWrite)],
     ) -> Result<Self, JsonError> {
-        let (order, reachable) = (definition.order(trigger), definition.reachable(trigger));
-        let count = definition.nodes().len();
         let mut state = Self {
+            order: definition.order(trigger),
+            reachable: definition.reachable(trigger),
+            frames: Frames::new(&definition),
+            progress: Vec::new(),
+            loops: HashMap::new(),
             variables: Map::new(),
             props: object(run.prop_values.value()?),
             workflow_id: run.workflow_id.clone(),
             run_id: run.id.clone(),
             definition,
             trigger,
-            order,
-            reachable,
-            cursor: 0,
-            records: vec![None; count],
-            views: std::iter::repeat_with(|| None).take(count).collect(),
-            failed: false,
             bytes: 0,
         };
         for record in records {
-            let [segment] = record.path.segments() else {
-                continue;
-            };
-            if let Some(ix) = state.definition.find(segment.node.as_str()) {
-                state.put(ix, record);
+            if let Some(at) = state.frames.locate(&state.definition, &record.path) {
+                state.take_up(at, &record);
+                state.put(at, record);
             }
         }
         state.variables = state.present_values(run, writes)?;
         Ok(state)
+    }
+
+    /// A loop that another worker has entered goes on with its stored array.
+    fn take_up(&mut self, at: At, record: &NodeRecord) {
+        let is_loop = self.definition.node(at.node).loop_body.is_some();
+        if is_loop && record.status == NodeStatus::Running {
+            self.enter_loop(at, stored_array(record).unwrap_or_default());
+        }
     }
 
     /// Defaults, then what the run was accepted with, then the writes of the nodes that succeeded,
@@ -105,25 +116,17 @@ impl RunState {
         let Some(path) = &write.written_by_node else {
             return *written_in == self.run_id;
         };
-        let [segment] = path.segments() else {
-            return false;
-        };
-        let record = self
-            .definition
-            .find(segment.node.as_str())
-            .and_then(|ix| self.record(ix));
+        let at = self.frames.find(&self.definition, path);
+        let record = at.and_then(|at| self.record(at));
         record.is_some_and(|record| {
             record.status == NodeStatus::Success
                 && record.origin_run_id.as_ref().unwrap_or(&self.run_id) == written_in
         })
     }
 
-    pub(super) fn definition(&self) -> &Definition {
-        &self.definition
-    }
-
-    pub(super) fn trigger(&self) -> usize {
-        self.trigger
+    /// The definition's node at a place.
+    pub(super) fn node(&self, at: At) -> &crate::workflow::Node {
+        self.definition.node(at.node)
     }
 
     /// The runs that executed the records of this one, without this one.
@@ -137,21 +140,44 @@ impl RunState {
         origins
     }
 
-    pub(super) fn record(&self, ix: usize) -> Option<&NodeRecord> {
-        self.records.get(ix).and_then(Option::as_ref)
+    pub(super) fn record(&self, at: At) -> Option<&NodeRecord> {
+        let slot = self.frames.get(&self.definition, at)?;
+        Some(&slot.record)
     }
 
-    pub(super) fn records(&self) -> impl Iterator<Item = (usize, &NodeRecord)> {
-        self.records
-            .iter()
-            .enumerate()
-            .filter_map(|(ix, record)| Some((ix, record.as_ref()?)))
+    /// The record of a node before it starts.
+    pub(super) fn blank(&self, at: At) -> NodeRecord {
+        self.record(at).cloned().unwrap_or_else(|| {
+            let path = self.frames.path(&self.definition, at);
+            NodeRecord::new(path, self.node(at).kind.clone(), NodeStatus::Pending)
+        })
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = (At, &NodeRecord)> {
+        let all = self.frames.all(&self.definition);
+        all.map(|(at, slot)| (at, &slot.record))
+    }
+
+    /// Every node but the trigger with its record, if it has one: those outside all loops, and
+    /// those of each iteration that was entered.
+    pub(super) fn declared(&self) -> impl Iterator<Item = Option<&NodeRecord>> {
+        let frames = 0..self.frames.count();
+        let nodes = frames.flat_map(|frame| {
+            let members = &self.definition.body(self.frames.body(frame)).members;
+            members.iter().map(move |&node| At { frame, node })
+        });
+        let nodes = nodes.filter(|at| at.node != self.trigger);
+        nodes.map(|at| self.record(at))
     }
 
     /// Nodes that the trigger does not lead to and that have no record.
-    pub(super) fn unreachable(&self) -> Vec<usize> {
-        let all = 0..self.records.len();
-        all.filter(|ix| !self.reachable[*ix] && self.records[*ix].is_none())
+    pub(super) fn unreachable(&self) -> Vec<At> {
+        let all = self.definition.body(TOP).members.iter();
+        let all = all.map(|node| At {
+            frame: TOP,
+            node: *node,
+        });
+        all.filter(|at| !self.reachable[at.node] && self.record(*at).is_none())
             .collect()
     }
 
@@ -165,7 +191,12 @@ impl RunState {
 
     /// Whether a failure stops the run.
     pub(super) fn has_failed(&self) -> bool {
-        self.failed
+        self.progress.first().is_some_and(|top| top.failed)
+    }
+
+    /// Whether a loop of the run itself ended with mixed iterations.
+    pub(super) fn is_partial(&self) -> bool {
+        self.has_partial(TOP)
     }
 
     /// Bytes of all inputs and results.
@@ -174,120 +205,112 @@ impl RunState {
     }
 
     /// Replaces a node's record.
-    pub(super) fn put(&mut self, ix: usize, record: NodeRecord) {
-        self.bytes -= self.records[ix].as_ref().map_or(0, record_bytes);
+    pub(super) fn put(&mut self, at: At, record: NodeRecord) {
         self.bytes += record_bytes(&record);
-        self.failed |= record.status == NodeStatus::Failure && !self.tolerates(ix);
-        self.views[ix] = Some(RecordView::from(&record));
-        self.records[ix] = Some(record);
+        if record.status == NodeStatus::Failure && !self.tolerates(at) {
+            self.progress_of(at.frame).failed = true;
+        }
+        let view = RecordView::from(&record);
+        let slot = Slot { record, view };
+        let before = self.frames.put(&self.definition, at, slot);
+        self.bytes -= before.map_or(0, |slot| record_bytes(&slot.record));
     }
 
-    fn tolerates(&self, ix: usize) -> bool {
-        self.definition.node(ix).on_error == OnError::Continue
+    /// Whether a node's failure lets the nodes below it run.
+    pub(super) fn tolerates(&self, at: At) -> bool {
+        self.node(at).on_error == OnError::Continue
     }
 
-    fn status(&self, ix: usize) -> NodeStatus {
-        self.record(ix)
-            .map_or(NodeStatus::Pending, |record| record.status)
+    /// The loop at `at` runs over these items.
+    pub(super) fn enter_loop(&mut self, at: At, items: Vec<Value>) {
+        self.loops.insert(at, Loop { items, current: 0 });
     }
 
-    fn is_settled(&self, ix: usize) -> bool {
-        match self.status(ix) {
-            NodeStatus::Success
+    /// When a scheduled or waiting node is due; none if it isn't, or waits for no time.
+    pub(super) fn due(&self, at: At) -> Option<Timestamp> {
+        let record = self.record(at)?;
+        match record.status {
+            NodeStatus::Scheduled | NodeStatus::Waiting => record.due_at.as_ref()?.parse().ok(),
+            NodeStatus::Pending
+            | NodeStatus::Running
+            | NodeStatus::Success
             | NodeStatus::Partial
             | NodeStatus::Failure
             | NodeStatus::Skipped
-            | NodeStatus::Cancelled => true,
-            NodeStatus::Pending
-            | NodeStatus::Running
-            | NodeStatus::Waiting
-            | NodeStatus::Scheduled => false,
+            | NodeStatus::Cancelled => None,
         }
-    }
-
-    /// What is next at `now`. Amortised constant: the order is topological, so what was passed
-    /// over stays passed over until a delay ends.
-    pub(super) fn next(&mut self, now: Timestamp) -> Next {
-        loop {
-            while let Some(&ix) = self.order.get(self.cursor) {
-                if let Some(next) = self.ready(ix, now) {
-                    return next;
-                }
-                self.cursor += 1;
-            }
-            match self.earliest_due() {
-                None => return Next::End,
-                Some(due) if due > now => return Next::Hold(due),
-                Some(_) => self.cursor = 0,
-            }
-        }
-    }
-
-    fn ready(&self, ix: usize, now: Timestamp) -> Option<Next> {
-        if self.is_settled(ix) {
-            return None;
-        }
-        if self.status(ix) == NodeStatus::Scheduled {
-            return self
-                .due(ix)
-                .is_none_or(|due| due <= now)
-                .then_some(Next::Run(ix));
-        }
-        let node = self.definition.node(ix);
-        let mut parents = node
-            .parents
-            .iter()
-            .filter(|parent| self.reachable[**parent]);
-        if !parents.clone().all(|parent| self.is_settled(*parent)) {
-            return None;
-        }
-        let live = parents.any(|parent| {
-            let taken = self
-                .record(*parent)
-                .and_then(|record| record.branch.as_deref());
-            let kind = &self.definition.node(*parent).kind;
-            edge_is_live(kind, self.status(*parent), taken, node.branch.as_deref())
-        });
-        Some(if live { Next::Run(ix) } else { Next::Skip(ix) })
-    }
-
-    /// When a scheduled node is due; none if it isn't scheduled.
-    pub(super) fn due(&self, ix: usize) -> Option<Timestamp> {
-        let record = self
-            .record(ix)
-            .filter(|record| record.status == NodeStatus::Scheduled)?;
-        record.due_at.as_ref()?.parse().ok()
-    }
-
-    fn earliest_due(&self) -> Option<Timestamp> {
-        self.order.iter().filter_map(|ix| self.due(*ix)).min()
     }
 
     /// The node's payload with its expressions resolved.
-    pub(super) fn resolve(&self, ix: usize) -> Result<Value, Box<NodeError>> {
-        let node = self.definition.node(ix);
-        let records = |id: &NodeId| {
-            self.definition
-                .find(id.as_str())
-                .and_then(|ix| self.views.get(ix)?.as_ref())
+    pub(super) fn resolve(&self, at: At) -> Result<Value, Box<NodeError>> {
+        let visible = |id: &NodeId| {
+            let position = self.definition.find(id.as_str())?;
+            self.frames.visible(&self.definition, at.frame, position)
         };
+        let records = |id: &NodeId| {
+            let slot = self.frames.get(&self.definition, visible(id)?)?;
+            Some(&slot.view)
+        };
+        let iterations = |id: &NodeId| Some(self.iterations_value(visible(id)?));
         let scope = RunScope {
             definition: &self.definition,
             trigger: self.trigger,
-            node: ix,
+            node: at.node,
             records: &records,
+            iterations: &iterations,
+            loops: &self.loops_around(at.frame),
             variables: &self.variables,
             props: &self.props,
             inputs: &Map::new(),
             workflow_id: self.workflow_id.as_deref(),
             run_id: self.run_id.as_str(),
         };
+        let node = self.node(at);
         resolve_payload(
             &node.kind,
             &node.payload,
             &scope,
             &ExpressionLimits::default(),
         )
+    }
+
+    /// The loops around a frame, the innermost first.
+    fn loops_around(&self, frame: usize) -> Vec<LoopScope<'_>> {
+        let mut loops = Vec::new();
+        let mut frame = frame;
+        while let Some((at, index)) = self.frames.around(frame) {
+            let items = self.loops.get(&at).map(|entered| entered.items.as_slice());
+            let item = items.and_then(|items| items.get(usize::try_from(index).ok()?));
+            loops.push(LoopScope {
+                node: at.node,
+                item,
+                index,
+            });
+            frame = at.frame;
+        }
+        loops
+    }
+
+    /// The iterations of a loop as its record shows them: a map of records each.
+    fn iterations_value(&self, at: At) -> Value {
+        let frames = self.frames.iterations(at);
+        frames.map(|(_, frame)| self.frame_value(frame)).collect()
+    }
+
+    fn frame_value(&self, frame: usize) -> Value {
+        let mut records = Map::new();
+        for &node in &self.definition.body(self.frames.body(frame)).members {
+            let at = At { frame, node };
+            let Some(slot) = self.frames.get(&self.definition, at) else {
+                continue;
+            };
+            let mut whole = slot.view.whole();
+            if let (Some(_), Value::Object(members)) = (self.node(at).loop_body, &mut whole) {
+                members.insert("iterations".to_owned(), self.iterations_value(at));
+            }
+            records.insert(self.node(at).id.to_string(), whole);
+        }
+        Value::Object(records)
     }
 }
 
@@ -301,8 +324,6 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn record_bytes(record: &NodeRecord) -> usize {
-    let length = |text: &Option<crate::domain::JsonText>| {
-        text.as_ref().map_or(0, |text| text.as_str().len())
-    };
+    let length = |text: &Option<JsonText>| text.as_ref().map_or(0, |text| text.as_str().len());
     length(&record.input) + length(&record.result)
 }

@@ -12,17 +12,17 @@ pub(super) fn summary(status: RunStatus, state: &RunState) -> String {
     match status {
         RunStatus::Failure => format!("Failed{}: {counts}.", first_failure(state)),
         RunStatus::Cancelled => format!("Cancelled: {counts}."),
-        RunStatus::Success | RunStatus::Partial | RunStatus::Running | RunStatus::Waiting => {
+        RunStatus::Partial => format!("Partly succeeded: {counts}."),
+        RunStatus::Success | RunStatus::Running | RunStatus::Waiting => {
             format!("Succeeded: {counts}.")
         }
     }
 }
 
 fn first_failure(state: &RunState) -> String {
-    let failure = state.records().find(|(ix, record)| {
-        record.status == NodeStatus::Failure
-            && state.definition().node(*ix).on_error == crate::workflow::OnError::Stop
-    });
+    let failure = state
+        .records()
+        .find(|(at, record)| record.status == NodeStatus::Failure && !state.tolerates(*at));
     failure
         .map(|(_, record)| format!(" at {}{}", record.path, message(record)))
         .unwrap_or_default()
@@ -61,8 +61,7 @@ impl Counts {
             skipped: 0,
             open: 0,
         };
-        for ix in (0..state.definition().nodes().len()).filter(|ix| *ix != state.trigger()) {
-            let record = state.record(ix);
+        for record in state.declared() {
             let place = match record.map_or(NodeStatus::Pending, |record| record.status) {
                 NodeStatus::Skipped => &mut counts.skipped,
                 NodeStatus::Pending

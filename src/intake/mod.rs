@@ -184,6 +184,7 @@ impl Intake {
         DefinitionLimits {
             nodes: self.limits.nodes,
             payload_bytes: self.limits.payload_bytes,
+            loop_depth: self.limits.loop_depth,
             ..DefinitionLimits::default()
         }
     }

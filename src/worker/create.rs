@@ -3,7 +3,7 @@
 use crate::{
     domain::{EffectState, JsonText, NodeRecord, NodeStatus, Timestamp},
     intake::Planned,
-    plan::Verdict,
+    plan::{Verdict, stored_array},
     store::Creation,
 };
 
@@ -35,7 +35,8 @@ fn carry_over(source: &NodeRecord, verdict: Verdict) -> Option<NodeRecord> {
     // What has no effects (any more) is in no doubt, whatever an imported record says.
     let is_of_use = |effect: &&EffectState| verdict == Verdict::InDoubt || !effect.is_in_doubt();
     let effect = source.effect.as_ref().filter(is_of_use);
-    if effect.is_none() && secret_keys.is_empty() {
+    let is_loop = stored_array(source).is_some() && source.kind == "for-each";
+    if effect.is_none() && secret_keys.is_empty() && !is_loop {
         return None;
     }
     let mut record = NodeRecord::new(
@@ -49,6 +50,9 @@ fn carry_over(source: &NodeRecord, verdict: Verdict) -> Option<NodeRecord> {
             doubted: effect.is_in_doubt(),
             ..effect.clone()
         });
+        record.input.clone_from(&source.input);
+    }
+    if is_loop {
         record.input.clone_from(&source.input);
     }
     if !secret_keys.is_empty() {

@@ -30,7 +30,8 @@ pub use definition::{Definition, DefinitionLimits};
 pub use edge::edge_is_live;
 pub use error::DefinitionError;
 pub use expression::{
-    ExpressionError, ExpressionLimits, RecordView, RunScope, Scope, Template, resolve_payload,
+    ExpressionError, ExpressionLimits, LoopScope, RecordView, RunScope, Scope, Template,
+    resolve_payload,
 };
 pub use frames::{At, Frames, TOP};
 pub use node::{Node, OnError};

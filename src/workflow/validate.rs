@@ -100,7 +100,7 @@ impl Walk<'_> {
             return self.node(id);
         }
         if path.head.needs_loop() {
-            return Err(format!("`{}` has a value only inside a loop", path.head));
+            return self.loop_value(&path.head);
         }
         let variable = match (&path.head, path.segments.first()) {
             (Head::Vars, Some(Segment::Key(name))) => name.clone(),
@@ -112,6 +112,29 @@ impl Walk<'_> {
             None => Err(format!(
                 "the variable `{variable}` is not declared in `variableDefs`"
             )),
+        }
+    }
+
+    /// Values of loops are there only inside them: one deep for the innermost loop's, two deep for
+    /// its parent's, anywhere in the body for a loop by its name.
+    fn loop_value(&self, head: &Head) -> Result<(), String> {
+        let mut around = Vec::new();
+        let mut at = self.position;
+        while let Some(outer) = self.definition.loop_around(at) {
+            around.push(outer);
+            at = outer;
+        }
+        match head {
+            Head::ParentItem | Head::ParentIndex if around.len() < 2 => Err(format!(
+                "`{head}` has a value only inside a loop that is inside another one"
+            )),
+            Head::For { node, .. } => match self.definition.find(node) {
+                None => Err(format!("there is no node `{node}`")),
+                Some(named) if around.contains(&named) => Ok(()),
+                Some(_) => Err(format!("this node is not in the body of a loop `{node}`")),
+            },
+            _ if around.is_empty() => Err(format!("`{head}` has a value only inside a loop")),
+            _ => Ok(()),
         }
     }
 

@@ -1,13 +1,16 @@
 //! `executionState`: a record per node. Nodes without a record are shown `pending`, in the order
 //! of the definition; secret inputs are masked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
-use super::Detail;
-use crate::domain::{JsonText, NodeRecord, NodeStatus, Run};
+use super::{
+    Detail,
+    level::{Branch, Level},
+};
+use crate::domain::{ITERATIONS, JsonText, NodeRecord, NodeStatus, Run};
 
 /// What is shown instead of a secret.
 const MASK: &str = "***";
@@ -32,7 +35,7 @@ const OWN_MEMBERS: [&str; 12] = [
 pub(super) struct ExecutionState<'a>(Vec<(String, Entry<'a>)>);
 
 enum Entry<'a> {
-    Record(&'a NodeRecord),
+    Record(Branch<'a>),
     /// A node of the definition without a record: its type.
     Pending(Value),
 }
@@ -42,6 +45,8 @@ struct Declared {
     id: String,
     /// Its type; none for a trigger that stands beside the nodes, which is shown by its record only.
     kind: Option<Value>,
+    /// Whether it is in the body of a loop: it is shown in the iterations that entered it.
+    is_in_loop: bool,
 }
 
 impl<'a> ExecutionState<'a> {
@@ -51,37 +56,25 @@ impl<'a> ExecutionState<'a> {
             return Self(Vec::new());
         }
         let declared = detail.definition.map(declared_nodes).unwrap_or_default();
-        let records = detail.nodes.iter().map(|node| (key(node), node));
-        let by_key: HashMap<_, _> = records.clone().collect();
+        let mut records = Level::of(detail.nodes);
         let mut shown = HashSet::new();
         let mut entries = Vec::new();
         for node in declared {
-            let entry = match (by_key.get(&node.id), node.kind) {
-                (Some(record), _) => Entry::Record(record),
-                (None, Some(kind)) => Entry::Pending(kind),
-                (None, None) => continue,
+            let entry = match (records.take(&node.id), node.kind) {
+                (Some(branch), _) => Entry::Record(branch),
+                (None, Some(kind)) if !node.is_in_loop => Entry::Pending(kind),
+                (None, _) => continue,
             };
             if shown.insert(node.id.clone()) {
                 entries.push((node.id, entry));
             }
         }
-        for (key, record) in records {
-            if shown.insert(key.clone()) {
-                entries.push((key, Entry::Record(record)));
-            }
-        }
+        let others = records.into_branches();
+        entries.extend(others.map(|branch| (branch.id().to_owned(), Entry::Record(branch))));
         if let Some(only) = detail.only {
             entries.retain(|(key, _)| only.iter().any(|id| id.as_str() == key));
         }
         Self(entries)
-    }
-}
-
-/// The member under which a record stands: the node's id, or the path of a node inside a loop.
-fn key(node: &NodeRecord) -> String {
-    match node.path.segments() {
-        [segment] => segment.node.to_string(),
-        _ => node.path.to_string(),
     }
 }
 
@@ -99,13 +92,16 @@ fn declared_nodes(definition: &JsonText) -> Vec<Declared> {
         declared.extend(ids.map(|id| Declared {
             id: id.to_owned(),
             kind: None,
+            is_in_loop: false,
         }));
     }
+    let in_loops = ids_in_loops(&definition);
     let mut declare = |id: &str, node: &Value| {
         let kind = node.get("type").cloned().unwrap_or(Value::Null);
         declared.push(Declared {
             id: id.to_owned(),
             kind: Some(kind),
+            is_in_loop: in_loops.contains(id),
         });
     };
     match definition.get("nodes") {
@@ -122,6 +118,16 @@ fn declared_nodes(definition: &JsonText) -> Vec<Declared> {
     declared
 }
 
+/// The nodes that a loop lists as its body.
+fn ids_in_loops(definition: &Value) -> HashSet<&str> {
+    let nodes = definition.get("nodes").and_then(Value::as_object);
+    let bodies = nodes
+        .into_iter()
+        .flat_map(|nodes| nodes.values())
+        .filter_map(|node| node.get("loopBody")?.as_array());
+    bodies.flatten().filter_map(Value::as_str).collect()
+}
+
 impl Serialize for ExecutionState<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, entry)| (key, entry)))
@@ -131,13 +137,18 @@ impl Serialize for ExecutionState<'_> {
 impl Serialize for Entry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Record(record) => serialize_record(record, serializer),
+            Self::Record(branch) => branch.serialize(serializer),
             Self::Pending(kind) => json!({"type": kind, "status": "pending"}).serialize(serializer),
         }
     }
 }
 
-fn serialize_record<S: Serializer>(node: &NodeRecord, serializer: S) -> Result<S::Ok, S::Error> {
+/// A record with the maps of its iterations, if it has any.
+pub(super) fn serialize_record<S: Serializer>(
+    node: &NodeRecord,
+    iterations: Option<impl Serialize>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(None)?;
     map.serialize_entry("type", &node.kind)?;
     map.serialize_entry("status", &node.status)?;
@@ -161,13 +172,18 @@ fn serialize_record<S: Serializer>(node: &NodeRecord, serializer: S) -> Result<S
     optional(&mut map, "attempts", attempts)?;
     optional(&mut map, "effect", node.effect.as_ref())?;
     optional(&mut map, "originRunId", node.origin_run_id.as_ref())?;
+    let has_iterations = iterations.is_some();
+    optional(&mut map, ITERATIONS, iterations.as_ref())?;
     let extra = node.extra.as_ref().and_then(|extra| extra.value().ok());
     if let Some(Value::Object(extra)) = extra {
         for (name, mut value) in extra {
             if OWN_MEMBERS.contains(&name.as_str()) {
                 continue;
             }
-            if name == "iterations" {
+            if name == ITERATIONS {
+                if has_iterations {
+                    continue;
+                }
                 mask_iterations(&mut value);
             }
             map.serialize_entry(&name, &value)?;
@@ -250,7 +266,8 @@ mod tests {
     fn nodes_stand_in_the_definitions_order_and_pending_ones_are_made_up() {
         let nodes = [
             record("stray", NodeStatus::Skipped),
-            record("loop[2].pay", NodeStatus::Success),
+            record("loop[1].pay", NodeStatus::Success),
+            record("loop", NodeStatus::Running),
             record(r#"["a.b"]"#, NodeStatus::Running),
             record("root", NodeStatus::Success),
         ];
@@ -261,7 +278,8 @@ mod tests {
                 r#""z":{"type":"log","status":"pending"},"#,
                 r#""a.b":{"type":"http-request","status":"running"},"#,
                 r#""stray":{"type":"http-request","status":"skipped"},"#,
-                r#""loop[2].pay":{"type":"http-request","status":"success"}}"#,
+                r#""loop":{"type":"http-request","status":"running","#,
+                r#""iterations":[{},{"pay":{"type":"http-request","status":"success"}}]}}"#,
             )
         );
     }

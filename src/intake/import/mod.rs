@@ -178,16 +178,20 @@ fn records(
         Some(Value::Object(state)) => state,
         Some(_) => return Err(invalid("executionState must be an object of nodes")),
     };
-    if state.len() > most {
-        let count = state.len();
+    let mut records = Vec::with_capacity(state.len());
+    for (id, value) in state {
+        node::read_records(&mut records, None, id, value, definition)?;
+    }
+    let count = records
+        .iter()
+        .filter(|record| record.path.segments().len() == 1);
+    let count = count.count();
+    if count > most {
         return Err(invalid(format!(
             "executionState has {count} nodes, more than {most}"
         )));
     }
-    state
-        .iter()
-        .map(|(id, value)| node::record(id, value, definition))
-        .collect()
+    Ok(records)
 }
 
 /// The trigger that fired: as named, else the only one, else the only one with a success.

@@ -8,11 +8,14 @@ use super::super::{
 };
 use crate::{
     domain::{
-        Attempt, EffectState, ErrorClass, JsonText, LastAttempt, NodeId, NodePath, NodeRecord,
-        NodeStatus, SideEffects,
+        Attempt, EffectState, ErrorClass, ITERATIONS, JsonText, LastAttempt, NodeId, NodePath,
+        NodeRecord, NodeStatus, SideEffects,
     },
     workflow::{Definition, side_effects_by_kind, side_effects_of},
 };
+
+/// The type of a loop.
+const LOOP: &str = "for-each";
 
 /// Members with a column of their own; the others are kept as they are.
 const OWN: [&str; 7] = [
@@ -25,20 +28,83 @@ const OWN: [&str; 7] = [
     "finishedAt",
 ];
 
-/// Reads one entry of `executionState`.
-pub(super) fn record(
+/// Reads one entry of `executionState`, or of an iteration (`around` is the loop's path and its
+/// number), and the iterations in it.
+pub(super) fn read_records(
+    records: &mut Vec<NodeRecord>,
+    around: Option<(&NodePath, u32)>,
     id: &str,
     value: &Value,
     definition: Option<&Definition>,
-) -> Result<NodeRecord, IntakeError> {
-    let Value::Object(entry) = value else {
-        return Err(invalid(format!("executionState.{id} must be an object")));
-    };
+) -> Result<(), IntakeError> {
     let node: NodeId = match id.parse() {
         Ok(node) => node,
         Err(error) => return Err(invalid(format!("executionState: {error}"))),
     };
-    let defined = definition.and_then(|d| Some(d.node(d.find(id)?)));
+    let own = NodePath::of(node);
+    let path = match around {
+        None => own,
+        Some((path, number)) => path.clone().enter(number, own),
+    };
+    let mut record = record(path, value, definition)?;
+    let iterations = iterations(&record, value)?;
+    if let Some(iterations) = iterations {
+        let count = u32::try_from(iterations.len()).unwrap_or(u32::MAX);
+        count_iterations(&mut record, count);
+    }
+    let path = record.path.clone();
+    records.push(record);
+    for (number, nodes) in (0..).zip(iterations.into_iter().flatten()) {
+        let Value::Object(nodes) = nodes else {
+            return Err(invalid(format!(
+                "executionState.{path}.iterations.{number} must be an object of nodes"
+            )));
+        };
+        for (id, value) in nodes {
+            read_records(records, Some((&path, number)), id, value, definition)?;
+        }
+    }
+    Ok(())
+}
+
+/// The iterations of a loop; other types may have a member of that name that is only theirs.
+fn iterations<'a>(
+    record: &NodeRecord,
+    value: &'a Value,
+) -> Result<Option<&'a Vec<Value>>, IntakeError> {
+    match value.get(ITERATIONS).filter(|_| record.kind == LOOP) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(iterations)) => Ok(Some(iterations)),
+        Some(_) => Err(invalid(format!(
+            "executionState.{}.iterations must be an array of objects of nodes",
+            record.path
+        ))),
+    }
+}
+
+/// The records of the iterations stand under their own paths: of the member only its length stays.
+fn count_iterations(record: &mut NodeRecord, count: u32) {
+    let extra = record.extra.as_ref().and_then(|extra| extra.value().ok());
+    let mut members = match extra {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    members.insert(ITERATIONS.to_owned(), count.into());
+    record.extra = Some(JsonText::of(&Value::Object(members)));
+}
+
+/// Reads one record.
+fn record(
+    path: NodePath,
+    value: &Value,
+    definition: Option<&Definition>,
+) -> Result<NodeRecord, IntakeError> {
+    let shown = path.to_string();
+    let id = shown.as_str();
+    let Value::Object(entry) = value else {
+        return Err(invalid(format!("executionState.{id} must be an object")));
+    };
+    let defined = definition.and_then(|d| Some(d.node(d.find(path.node().as_str())?)));
     let text = |name: &str| text(id, entry, name);
     let user = |name: &str| match entry.get(name) {
         None => Ok(None),
@@ -46,13 +112,14 @@ pub(super) fn record(
     };
     let kind = text("type")?.or_else(|| defined.map(|node| node.kind.clone()));
     let kind = kind.unwrap_or_default();
+    let status = status(id, entry)?;
     let mut record = NodeRecord {
         input: user("input")?,
         result: user("result")?,
         error: user("error")?.filter(|error| error.as_str() != "null"),
         started_at: text("startedAt")?,
         finished_at: text("finishedAt")?,
-        ..NodeRecord::new(NodePath::of(node), kind, status(id, entry)?)
+        ..NodeRecord::new(path.clone(), kind, status)
     };
     record.branch = branch(&record.kind, entry);
     take_history(&mut record, id, entry)?;
@@ -109,7 +176,10 @@ fn take_history(
         .iter()
         .filter(|(name, _)| !OWN.contains(&name.as_str()))
     {
+        let is_loops = name == ITERATIONS && record.kind == LOOP && !value.is_null();
         let taken = match name.as_str() {
+            // Read on their own.
+            _ if is_loops => Some(()),
             "attempts" => read::<Vec<Attempt>>(value).map(|read| record.attempts = read),
             "effect" => read::<EffectState>(value).map(|read| record.effect = Some(read)),
             // Which run executed a node is ours to say: variables are read from there.
@@ -175,7 +245,7 @@ mod tests {
     use serde_json::json;
 
     fn read_one(entry: &Value) -> NodeRecord {
-        record("n", entry, None).unwrap()
+        record("n".parse().unwrap(), entry, None).unwrap()
     }
 
     #[test]
@@ -259,7 +329,9 @@ mod tests {
                 "startedAt must be a string",
             ),
         ] {
-            let error = record("n", &entry, None).unwrap_err().to_string();
+            let error = record("n".parse().unwrap(), &entry, None)
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains(part) && error.contains("executionState.n"),
                 "{error}"

@@ -18,7 +18,7 @@ pub use limits::ExpressionLimits;
 pub use path::{Head, LoopValue, Path, Segment};
 pub use record::RecordView;
 pub use resolve::resolve_payload;
-pub use scope::{RunScope, Scope};
+pub use scope::{LoopScope, RunScope, Scope};
 pub use template::{Expression, ExpressionError, Fault, Marks, Operand, Part, Template};
 
 pub(super) use condition::check_shape;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Head, Path, RecordView, Segment};
+use super::{Head, LoopValue, Path, RecordView, Segment};
 use crate::{domain::NodeId, workflow::Definition};
 
 /// What expressions are resolved against.
@@ -22,6 +22,17 @@ pub trait Scope {
     }
 }
 
+/// One of the loops around a node.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopScope<'a> {
+    /// The position of the loop.
+    pub node: usize,
+    /// The element of the iteration that the node is in.
+    pub item: Option<&'a Value>,
+    /// The number of that iteration, from 0.
+    pub index: u32,
+}
+
 /// The scope of one node in one run.
 ///
 /// A node sees the records of its ancestors and of the trigger that fired; any other record is
@@ -36,6 +47,10 @@ pub struct RunScope<'a> {
     pub node: usize,
     /// The run's record of a node, by its id in the definition.
     pub records: &'a dyn Fn(&NodeId) -> Option<&'a RecordView>,
+    /// The iterations of a loop, by its id: an array of maps from node id to record.
+    pub iterations: &'a dyn Fn(&NodeId) -> Option<Value>,
+    /// The loops around the node, the innermost first.
+    pub loops: &'a [LoopScope<'a>],
     /// The present values of the variables by name.
     pub variables: &'a Map<String, Value>,
     /// The run's `propValues`.
@@ -74,9 +89,14 @@ impl Scope for RunScope<'_> {
             Head::Inputs => map_value(self.inputs, steps),
             Head::WorkflowId => text_value(self.workflow_id?, steps),
             Head::RunId => text_value(self.run_id, steps),
-            // There are no loops to be in.
-            Head::Item | Head::Index | Head::ParentItem | Head::ParentIndex | Head::For { .. } => {
-                None
+            Head::Item => loop_value(self.loops.first()?, LoopValue::Item, steps),
+            Head::Index => loop_value(self.loops.first()?, LoopValue::Index, steps),
+            Head::ParentItem => loop_value(self.loops.get(1)?, LoopValue::Item, steps),
+            Head::ParentIndex => loop_value(self.loops.get(1)?, LoopValue::Index, steps),
+            Head::For { node, value } => {
+                let position = self.definition.find(node)?;
+                let mut loops = self.loops.iter();
+                loop_value(loops.find(|around| around.node == position)?, *value, steps)
             }
         }
     }
@@ -102,7 +122,70 @@ impl<'a> RunScope<'a> {
         if is_trigger && self.definition.is_legacy {
             return root_value(record, steps);
         }
+        if self.definition.node(position).loop_body.is_some() {
+            let iterations = || (self.iterations)(&self.definition.node(position).id);
+            return loop_record_value(record, steps, &iterations);
+        }
         record_value(record, steps)
+    }
+}
+
+/// A loop's record shows its iterations: `loop.iterations[0].pay.result`. Its result has them with
+/// how each ended: `loop.result.iterations[0].status`, and the records too.
+fn loop_record_value<'v>(
+    record: &'v RecordView,
+    steps: &[Segment],
+    iterations: &dyn Fn() -> Option<Value>,
+) -> Option<Cow<'v, Value>> {
+    let names: Vec<_> = steps.iter().take(2).map(name_of).collect();
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+    let (value, rest) = match names.as_slice() {
+        [] => {
+            let mut whole = record.whole();
+            if let (Value::Object(members), Some(all)) = (&mut whole, iterations()) {
+                members.insert("iterations".to_owned(), all);
+            }
+            return Some(Cow::Owned(whole));
+        }
+        ["iterations", ..] => (iterations()?, &steps[1..]),
+        ["result", "iterations"] => {
+            let ends = record.field("result")?.get("iterations")?;
+            (with_ends(iterations()?, ends), &steps[2..])
+        }
+        _ => return record_value(record, steps),
+    };
+    walk(&value, rest).cloned().map(Cow::Owned)
+}
+
+/// The records of each iteration, and where no node has that name, how it ended.
+fn with_ends(mut iterations: Value, ends: &Value) -> Value {
+    let (Some(maps), Some(ends)) = (iterations.as_array_mut(), ends.as_array()) else {
+        return ends.clone();
+    };
+    maps.resize_with(ends.len().max(maps.len()), || Value::Object(Map::new()));
+    for (map, end) in maps.iter_mut().zip(ends) {
+        let (Value::Object(map), Some(end)) = (map, end.as_object()) else {
+            continue;
+        };
+        for (name, value) in end {
+            if !map.contains_key(name) {
+                map.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    iterations
+}
+
+fn loop_value<'v>(
+    around: &LoopScope<'v>,
+    value: LoopValue,
+    steps: &[Segment],
+) -> Option<Cow<'v, Value>> {
+    match value {
+        LoopValue::Item => walk(around.item?, steps).map(Cow::Borrowed),
+        LoopValue::Index => steps
+            .is_empty()
+            .then(|| Cow::Owned(Value::from(around.index))),
     }
 }
 

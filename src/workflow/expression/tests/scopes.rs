@@ -49,6 +49,8 @@ impl Run {
             trigger: self.definition.triggers()[0],
             node: self.definition.find(node).unwrap(),
             records: &|id| self.records.get(id),
+            iterations: &|_| None,
+            loops: &[],
             variables: &variables,
             props: &props,
             inputs: &Map::new(),
