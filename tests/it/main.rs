@@ -15,6 +15,7 @@ mod doctor;
 mod effects;
 mod fidelity;
 mod intents;
+mod loops;
 mod mixtures;
 mod pool;
 mod reads;
