@@ -32,6 +32,27 @@ pub(super) struct Progress {
     ended: Option<IterationEnd>,
 }
 
+/// What a frame waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// Somebody's word, and no time.
+    Open,
+    Until(Timestamp),
+}
+
+impl Held {
+    /// The one that ends first.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Until(one), Self::Until(other)) => Self::Until(one.min(other)),
+            (Self::Until(due), _) | (_, Self::Until(due)) => Self::Until(due),
+            (Self::Open, _) | (_, Self::Open) => Self::Open,
+            (Self::Nothing, Self::Nothing) => Self::Nothing,
+        }
+    }
+}
+
 /// How an iteration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IterationEnd {
@@ -79,9 +100,10 @@ impl RunState {
                 self.progress_of(frame).cursor += 1;
             }
             match self.earliest(frame) {
-                None => return Next::End,
-                Some(Some(due)) if due <= now => self.progress_of(frame).cursor = 0,
-                Some(due) => return Next::Hold(due),
+                Held::Nothing => return Next::End,
+                Held::Until(due) if due <= now => self.progress_of(frame).cursor = 0,
+                Held::Until(due) => return Next::Hold(Some(due)),
+                Held::Open => return Next::Hold(None),
             }
         }
     }
@@ -102,7 +124,7 @@ impl RunState {
                 match self.next_in_loop(at, now) {
                     Next::Hold(_) => None,
                     Next::End => Some(Next::Settle(at)),
-                    next => Some(next),
+                    next @ (Next::Run(_) | Next::Skip(_) | Next::Settle(_)) => Some(next),
                 }
             }
             NodeStatus::Pending | NodeStatus::Running => self.ready(at),
@@ -127,7 +149,9 @@ impl RunState {
                         };
                         self.progress_of(frame).ended = Some(end);
                     }
-                    next => return next,
+                    next @ (Next::Run(_) | Next::Skip(_) | Next::Settle(_) | Next::Hold(_)) => {
+                        return next;
+                    }
                 }
             }
             if let Some(entered) = self.loops.get_mut(&at) {
@@ -204,37 +228,33 @@ impl RunState {
         Some(if live { Next::Run(at) } else { Next::Skip(at) })
     }
 
-    /// When the first of the nodes that a frame waits for is due, in the iterations under way too.
-    /// The outer none: it waits for nothing. The inner one: for no time.
-    fn earliest(&self, frame: usize) -> Option<Option<Timestamp>> {
-        let mut earliest = None;
+    /// What a frame waits for, in the iterations under way too.
+    fn earliest(&self, frame: usize) -> Held {
+        let mut earliest = Held::Nothing;
         let mut place = 0;
         while let Some(at) = self.ordered(frame, place) {
             place += 1;
-            let due = match self.status(at) {
-                NodeStatus::Scheduled | NodeStatus::Waiting => Some(self.due(at)),
+            let held = match self.status(at) {
+                NodeStatus::Scheduled | NodeStatus::Waiting => {
+                    self.due(at).map_or(Held::Open, Held::Until)
+                }
                 NodeStatus::Running => self
                     .current_iteration(at)
                     .and_then(|number| self.frames.iteration(at, number))
-                    .and_then(|frame| self.earliest(frame)),
+                    .map_or(Held::Nothing, |frame| self.earliest(frame)),
                 NodeStatus::Pending
                 | NodeStatus::Success
                 | NodeStatus::Partial
                 | NodeStatus::Failure
                 | NodeStatus::Skipped
-                | NodeStatus::Cancelled => None,
+                | NodeStatus::Cancelled => Held::Nothing,
             };
-            earliest = match (earliest, due) {
-                (None, due) => due,
-                (earliest, None) => earliest,
-                (Some(None), Some(due)) | (Some(due), Some(None)) => Some(due),
-                (Some(Some(one)), Some(Some(other))) => Some(Some(one.min(other))),
-            };
+            earliest = earliest.or(held);
         }
         earliest
     }
 
-    /// What a run waits for that is due first: whether it is a time, and the node.
+    /// The node that a run waits for and that is due first.
     pub(super) fn first_held(&self) -> Option<At> {
         let held = self.records().filter(|(at, record)| {
             matches!(record.status, NodeStatus::Scheduled | NodeStatus::Waiting)

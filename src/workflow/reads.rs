@@ -27,11 +27,8 @@ pub fn reads_any_of(payload: &Value, values: &BTreeSet<String>) -> Vec<String> {
 
 fn reads(path: &Path, value: &str) -> bool {
     let (head, name) = value.split_once('.').unwrap_or((value, ""));
-    let is_head = match &path.head {
-        Head::Vars => head == "$vars",
-        Head::Props => head == "$props",
-        _ => false,
-    };
+    let is_head = (path.head == Head::Vars && head == "$vars")
+        || (path.head == Head::Props && head == "$props");
     let is_name = match path.segments.first() {
         None => true,
         Some(Segment::Key(key)) => key == name,

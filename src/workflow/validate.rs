@@ -124,18 +124,22 @@ impl Walk<'_> {
             around.push(outer);
             at = outer;
         }
-        match head {
-            Head::ParentItem | Head::ParentIndex if around.len() < 2 => Err(format!(
-                "`{head}` has a value only inside a loop that is inside another one"
-            )),
-            Head::For { node, .. } => match self.definition.find(node) {
+        if let Head::For { node, .. } = head {
+            return match self.definition.find(node) {
                 None => Err(format!("there is no node `{node}`")),
                 Some(named) if around.contains(&named) => Ok(()),
                 Some(_) => Err(format!("this node is not in the body of a loop `{node}`")),
-            },
-            _ if around.is_empty() => Err(format!("`{head}` has a value only inside a loop")),
-            _ => Ok(()),
+            };
         }
+        let is_parents = matches!(head, Head::ParentItem | Head::ParentIndex);
+        if is_parents && around.len() < 2 {
+            let place = "inside a loop that is inside another one";
+            return Err(format!("`{head}` has a value only {place}"));
+        }
+        if around.is_empty() {
+            return Err(format!("`{head}` has a value only inside a loop"));
+        }
+        Ok(())
     }
 
     fn node(&self, id: &str) -> Result<(), String> {

@@ -116,7 +116,7 @@ impl Serialize for Map<'_> {
 impl Serialize for Branch<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.record {
-            Some(record) => serialize_record(record, self.maps(), serializer),
+            Some(record) => serialize_record(record, self.maps().as_ref(), serializer),
             None => serializer.serialize_map(None)?.end(),
         }
     }

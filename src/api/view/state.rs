@@ -146,7 +146,7 @@ impl Serialize for Entry<'_> {
 /// A record with the maps of its iterations, if it has any.
 pub(super) fn serialize_record<S: Serializer>(
     node: &NodeRecord,
-    iterations: Option<impl Serialize>,
+    iterations: Option<&impl Serialize>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(None)?;
@@ -173,7 +173,7 @@ pub(super) fn serialize_record<S: Serializer>(
     optional(&mut map, "effect", node.effect.as_ref())?;
     optional(&mut map, "originRunId", node.origin_run_id.as_ref())?;
     let has_iterations = iterations.is_some();
-    optional(&mut map, ITERATIONS, iterations.as_ref())?;
+    optional(&mut map, ITERATIONS, iterations)?;
     let extra = node.extra.as_ref().and_then(|extra| extra.value().ok());
     if let Some(Value::Object(extra)) = extra {
         for (name, mut value) in extra {

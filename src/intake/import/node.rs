@@ -46,13 +46,12 @@ pub(super) fn read_records(
         None => own,
         Some((path, number)) => path.clone().enter(number, own),
     };
-    let mut record = record(path, value, definition)?;
+    let mut record = record(&path, value, definition)?;
     let iterations = iterations(&record, value)?;
     if let Some(iterations) = iterations {
         let count = u32::try_from(iterations.len()).unwrap_or(u32::MAX);
         count_iterations(&mut record, count);
     }
-    let path = record.path.clone();
     records.push(record);
     for (number, nodes) in (0..).zip(iterations.into_iter().flatten()) {
         let Value::Object(nodes) = nodes else {
@@ -95,7 +94,7 @@ fn count_iterations(record: &mut NodeRecord, count: u32) {
 
 /// Reads one record.
 fn record(
-    path: NodePath,
+    path: &NodePath,
     value: &Value,
     definition: Option<&Definition>,
 ) -> Result<NodeRecord, IntakeError> {
@@ -245,7 +244,7 @@ mod tests {
     use serde_json::json;
 
     fn read_one(entry: &Value) -> NodeRecord {
-        record("n".parse().unwrap(), entry, None).unwrap()
+        record(&"n".parse().unwrap(), entry, None).unwrap()
     }
 
     #[test]
@@ -329,7 +328,7 @@ mod tests {
                 "startedAt must be a string",
             ),
         ] {
-            let error = record("n".parse().unwrap(), &entry, None)
+            let error = record(&"n".parse().unwrap(), &entry, None)
                 .unwrap_err()
                 .to_string();
             assert!(
