@@ -122,11 +122,22 @@ impl ApiError {
         self
     }
 
-    /// The nodes that a refusal is about.
-    fn with_paths(mut self, paths: &[NodePath]) -> Self {
-        let paths = paths.iter().map(|path| Value::from(path.to_string()));
-        self.0.members.insert("paths".into(), paths.collect());
+    /// Adds a list as a member of `error`, unless it is empty.
+    fn with_texts(mut self, name: &str, texts: &[String]) -> Self {
+        if !texts.is_empty() {
+            let texts = texts.iter().map(|text| Value::from(text.as_str()));
+            self.0.members.insert(name.into(), texts.collect());
+        }
         self
+    }
+
+    /// What it says, as a value inside a success.
+    pub(super) fn to_value(&self) -> Value {
+        let mut value = self.0.members.clone();
+        value.insert("reason".into(), self.0.reason.word().into());
+        value.insert("code".into(), self.0.reason.code().into());
+        value.insert("message".into(), self.0.message.clone().into());
+        Value::Object(value)
     }
 
     /// The headers that belong to the reason.
@@ -184,17 +195,26 @@ impl From<Refusal> for ApiError {
         let retry = refusal.retry_id.as_ref().map(AsRef::as_ref);
         let error = Self::new(refusal.reason.into(), refusal.message)
             .with("runId", run)
-            .with("retryId", retry);
+            .with("retryId", retry)
+            .with("planHash", refusal.plan_hash.as_deref())
+            .with_texts("differences", &refusal.differences);
         match refusal.reason {
             RefusalReason::AlreadyRetried => error.with("retriedByRunId", run),
+            RefusalReason::ConfirmationRequired => {
+                let paths: Vec<_> = refusal.paths.iter().map(NodePath::to_string).collect();
+                error.with_texts("paths", &paths)
+            }
             RefusalReason::RunStillActive
             | RefusalReason::RunNotRetryable
             | RefusalReason::RetryInProgress
             | RefusalReason::MissingState
             | RefusalReason::WorkersLost
             | RefusalReason::RunNotFound
-            | RefusalReason::RunExists => error,
-            RefusalReason::ConfirmationRequired => error.with_paths(&refusal.paths),
+            | RefusalReason::RunExists
+            | RefusalReason::InvalidRequest
+            | RefusalReason::PlanChanged
+            | RefusalReason::DefinitionIncompatible
+            | RefusalReason::WorkflowNotFound => error,
         }
     }
 }

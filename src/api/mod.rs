@@ -78,6 +78,8 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/import", post(runs::import))
         .route("/v1/runs/{id}", get(runs::get))
         .route("/v1/runs/{id}/retry", post(runs::retry))
+        .route("/v1/runs/{id}/retry-plan", post(runs::retry_plan))
+        .route("/v1/runs/{id}/chain", get(runs::chain))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/retries", get(retries::list))
         .route("/v1/retries/{id}", get(retries::get))

@@ -53,6 +53,8 @@ reasons! {
     RetryNotFound = "retry_not_found", 404_000;
     /// No such dead letter.
     DeadLetterNotFound = "dead_letter_not_found", 404_000;
+    /// No such workflow in the caller's organisation.
+    WorkflowNotFound = "workflow_not_found", 404_000;
     /// No such route.
     RouteNotFound = "route_not_found", 404_000;
     /// The route has no such method.
@@ -115,6 +117,10 @@ impl From<RefusalReason> for Reason {
             RefusalReason::AlreadyRetried => Self::AlreadyRetried,
             RefusalReason::MissingState => Self::MissingState,
             RefusalReason::ConfirmationRequired => Self::ConfirmationRequired,
+            RefusalReason::InvalidRequest => Self::InvalidRequest,
+            RefusalReason::PlanChanged => Self::PlanChanged,
+            RefusalReason::DefinitionIncompatible => Self::DefinitionIncompatible,
+            RefusalReason::WorkflowNotFound => Self::WorkflowNotFound,
             // Found after acceptance or for published intents only: no request is refused so.
             RefusalReason::WorkersLost | RefusalReason::RunNotFound | RefusalReason::RunExists => {
                 Self::Internal
@@ -146,6 +152,7 @@ mod tests {
                 ("run_not_found", 404, 404_000),
                 ("retry_not_found", 404, 404_000),
                 ("dead_letter_not_found", 404, 404_000),
+                ("workflow_not_found", 404, 404_000),
                 ("route_not_found", 404, 404_000),
                 ("method_not_allowed", 405, 405_000),
                 ("request_timeout", 408, 408_000),

@@ -1,17 +1,21 @@
-//! Runs: start, import, list, get, retry, cancel.
+//! Runs: start, import, list, get, plan, retry, cancel, chain.
 
 mod cancel;
+mod chain;
 mod get;
 mod import;
 mod list;
 mod retry;
+mod retry_plan;
 mod start;
 
 pub(super) use cancel::cancel;
+pub(super) use chain::chain;
 pub(super) use get::get;
 pub(super) use import::import;
 pub(super) use list::list;
 pub(super) use retry::retry;
+pub(super) use retry_plan::retry_plan;
 pub(super) use start::start;
 
 use super::{

@@ -60,6 +60,9 @@ pub struct EffectState {
     /// Whether the node, or its kind, says that the effect must not be repeated unasked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_unsafe: bool,
+    /// Its input is resolved again although it is in doubt: the request changed what it reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resolve_again: bool,
 }
 
 impl Default for EffectState {
@@ -70,6 +73,7 @@ impl Default for EffectState {
             last: LastAttempt::Unsent,
             doubted: false,
             is_unsafe: false,
+            resolve_again: false,
         }
     }
 }
@@ -95,12 +99,27 @@ impl EffectState {
                 raised_by: Some(run.clone()),
                 last: LastAttempt::InFlight,
                 doubted: false,
+                resolve_again: false,
                 ..self
             };
         }
         Self {
             last: LastAttempt::InFlight,
             doubted,
+            resolve_again: false,
+            ..self
+        }
+    }
+
+    /// A new generation on somebody's word: the next attempt is another effect.
+    #[must_use]
+    pub fn raised(self, run: &RunId) -> Self {
+        Self {
+            generation: self.generation.saturating_add(1),
+            raised_by: Some(run.clone()),
+            last: LastAttempt::Unsent,
+            doubted: false,
+            resolve_again: false,
             ..self
         }
     }

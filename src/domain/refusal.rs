@@ -26,6 +26,14 @@ pub enum RefusalReason {
     RunNotFound,
     /// A published intent names a new run whose id is taken.
     RunExists,
+    /// A choice of the request does not fit the run.
+    InvalidRequest,
+    /// The plan is not the one that the requester was shown.
+    PlanChanged,
+    /// The latest definition does not go with what the run has done.
+    DefinitionIncompatible,
+    /// The run belongs to a workflow that is not registered.
+    WorkflowNotFound,
 }
 
 impl RefusalReason {
@@ -42,6 +50,10 @@ impl RefusalReason {
             Self::WorkersLost => "workers_lost",
             Self::RunNotFound => "run_not_found",
             Self::RunExists => "run_exists",
+            Self::InvalidRequest => "invalid_request",
+            Self::PlanChanged => "plan_changed",
+            Self::DefinitionIncompatible => "definition_incompatible",
+            Self::WorkflowNotFound => "workflow_not_found",
         }
     }
 
@@ -58,6 +70,10 @@ impl RefusalReason {
             "workers_lost" => Self::WorkersLost,
             "run_not_found" => Self::RunNotFound,
             "run_exists" => Self::RunExists,
+            "invalid_request" => Self::InvalidRequest,
+            "plan_changed" => Self::PlanChanged,
+            "definition_incompatible" => Self::DefinitionIncompatible,
+            "workflow_not_found" => Self::WorkflowNotFound,
             _ => return None,
         })
     }
@@ -77,6 +93,10 @@ pub struct Refusal {
     pub retry_id: Option<RetryId>,
     /// The nodes that it is about, for `confirmation_required`.
     pub paths: Vec<NodePath>,
+    /// What differs, for `plan_changed`; what does not fit, for `definition_incompatible`.
+    pub differences: Vec<String>,
+    /// The hash of the present plan, for `plan_changed`.
+    pub plan_hash: Option<String>,
 }
 
 impl Refusal {
@@ -87,12 +107,20 @@ impl Refusal {
             run_id: None,
             retry_id: None,
             paths: Vec::new(),
+            differences: Vec::new(),
+            plan_hash: None,
         }
     }
 
     fn naming(mut self, run: &RunId) -> Self {
         self.run_id = Some(run.clone());
         self
+    }
+
+    /// Whether it is the request's own fault, and not the run's.
+    #[must_use]
+    pub fn is_invalid_request(&self) -> bool {
+        self.reason == RefusalReason::InvalidRequest
     }
 
     /// The source has not ended.
@@ -162,13 +190,59 @@ impl Refusal {
         let names: Vec<_> = paths.iter().map(NodePath::to_string).collect();
         let message = format!(
             "run {run} stopped during calls that must not be repeated unasked ({}): find out what \
-             became of them; this version can't repeat them",
+             became of them, then name those to repeat in `acknowledge`, or give their results in \
+             `nodeResults`",
             names.join(", ")
         );
         Self {
             paths,
             ..Self::new(RefusalReason::ConfirmationRequired, message)
         }
+    }
+
+    /// A choice of the request does not fit the run.
+    #[must_use]
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(RefusalReason::InvalidRequest, message.into())
+    }
+
+    /// The plan is another one than the requester was shown.
+    #[must_use]
+    pub fn plan_changed(run: &RunId, differences: Vec<String>, plan_hash: String) -> Self {
+        let message = format!(
+            "the plan for run {run} is not the one that was shown ({} differs): look at the \
+             present plan, then retry with its planHash",
+            differences.join(", ")
+        );
+        Self {
+            differences,
+            plan_hash: Some(plan_hash),
+            ..Self::new(RefusalReason::PlanChanged, message)
+        }
+    }
+
+    /// The latest definition does not go with what the run has done.
+    #[must_use]
+    pub fn definition_incompatible(run: &RunId, differences: Vec<String>) -> Self {
+        let message = format!(
+            "the latest definition does not fit run {run} ({}): retry with its snapshot, or start \
+             anew",
+            differences.join("; ")
+        );
+        Self {
+            differences,
+            ..Self::new(RefusalReason::DefinitionIncompatible, message)
+        }
+    }
+
+    /// The run's workflow is not registered, so it has no latest definition.
+    #[must_use]
+    pub fn workflow_not_found(run: &RunId) -> Self {
+        let message = format!(
+            "run {run} belongs to no registered workflow: retry with its snapshot, or register \
+             the workflow"
+        );
+        Self::new(RefusalReason::WorkflowNotFound, message)
     }
 
     /// Worker after worker was lost before the retry's run was created.

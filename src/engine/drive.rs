@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde_json::Value;
+
 use super::{
-    handler::{Handlers, RunContext},
+    handler::{Handlers, RunContext, VariableSet},
     next::Next,
     recorder::Recorder,
     signals::Signals,
@@ -109,6 +111,7 @@ impl Engine {
             signals,
         };
         drive.charge_for_the_past();
+        drive.set_requested_variables(claim)?;
         if claim.lost_leases >= MOST_LOST_LEASES {
             return drive.give_up().await;
         }
@@ -165,9 +168,8 @@ impl Engine {
             return Ok(Err("its trigger is missing".into()));
         };
         let records = self.store.nodes(&run.id, None).await?;
-        let mut runs = RunState::origins(&records);
-        runs.push(run.id.clone());
-        let writes = self.store.variable_writes(&runs).await?;
+        let line = self.store.line(&run.id).await?;
+        let writes = self.store.variable_writes(&line).await?;
         Ok(Ok(RunState::new(
             definition, trigger, run, records, &writes,
         )?))
@@ -399,6 +401,23 @@ impl Drive<'_> {
             record.finished_at = Some(now.clone());
             self.put(at, record, true);
         }
+    }
+
+    /// The variables that the retry's request sets are this run's first writes, by no node.
+    fn set_requested_variables(&mut self, claim: &Claim) -> Result<(), EngineError> {
+        let request = claim.retry.as_ref().map(|retry| retry.request.value());
+        let Some(Value::Object(mut request)) = request.transpose()? else {
+            return Ok(());
+        };
+        let Some(Value::Object(variables)) = request.remove("variables") else {
+            return Ok(());
+        };
+        if !self.state.has_set_requested {
+            for (name, value) in variables {
+                self.write_variable(None, VariableSet { name, value });
+            }
+        }
+        Ok(())
     }
 
     /// The attempts that earlier workers recorded in this run.

@@ -59,7 +59,11 @@ impl Drive<'_> {
 
     /// A call in doubt repeats what it sent; everything else is resolved from the state.
     fn input(&self, at: At, record: &NodeRecord, is_due: bool) -> Result<Value, NodeError> {
-        let in_doubt = record.effect.as_ref().is_some_and(EffectState::is_in_doubt);
+        let effect = record
+            .effect
+            .as_ref()
+            .filter(|effect| !effect.resolve_again);
+        let in_doubt = effect.is_some_and(EffectState::is_in_doubt);
         match sent(record)? {
             Some(sent) if is_due || (in_doubt && !is_masked(record, &sent)) => Ok(sent),
             _ => self.state.resolve(at).map_err(|error| *error),

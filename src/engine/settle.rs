@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodeRecord, NodeStatus,
-        VariableWrite, format_timestamp, parse_json,
+        ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodePath, NodeRecord,
+        NodeStatus, VariableWrite, format_timestamp, parse_json,
     },
     workflow::At,
 };
@@ -72,12 +72,12 @@ impl Drive<'_> {
         record.branch = output.branch;
         self.close(&mut record, NodeStatus::Success, None);
         if let Some(set) = output.variable {
-            self.write_variable(&record, set);
+            self.write_variable(Some(record.path.clone()), set);
         }
         self.put(at, record, true);
     }
 
-    fn write_variable(&mut self, record: &NodeRecord, set: VariableSet) {
+    pub(super) fn write_variable(&mut self, node: Option<NodePath>, set: VariableSet) {
         let old_value = self
             .state
             .variables()
@@ -86,7 +86,7 @@ impl Drive<'_> {
         let write = VariableWrite {
             old_value: JsonText::of(old_value),
             new_value: JsonText::of(&set.value),
-            written_by_node: Some(record.path.clone()),
+            written_by_node: node,
             written_at: self.engine.clock.now(),
             name: set.name,
         };

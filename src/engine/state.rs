@@ -47,12 +47,14 @@ pub(super) struct RunState {
     props: Map<String, Value>,
     workflow_id: Option<String>,
     run_id: RunId,
+    /// Whether what the request set has been logged in this run.
+    pub(super) has_set_requested: bool,
     bytes: usize,
 }
 
 impl RunState {
-    /// The state of `run` with these records; `writes` are all logged writes of the runs that
-    /// executed them, in order of time.
+    /// The state of `run` with these records; `writes` are all logged writes of the runs from its
+    /// root to itself, in order of time.
     pub(super) fn new(
         definition: Definition,
         trigger: usize,
@@ -70,6 +72,9 @@ impl RunState {
             props: object(run.prop_values.value()?),
             workflow_id: run.workflow_id.clone(),
             run_id: run.id.clone(),
+            has_set_requested: writes
+                .iter()
+                .any(|(id, write)| *id == run.id && write.written_by_node.is_none()),
             definition,
             trigger,
             bytes: 0,
@@ -92,8 +97,8 @@ impl RunState {
         }
     }
 
-    /// Defaults, then what the run was accepted with, then the writes of the nodes that succeeded,
-    /// each read from the run that executed it.
+    /// Defaults, then what the run was accepted with, then what requests set and what the nodes
+    /// wrote that succeeded, each read from the run that executed it.
     fn present_values(
         &self,
         run: &Run,
@@ -113,8 +118,9 @@ impl RunState {
     }
 
     fn counts(&self, written_in: &RunId, write: &VariableWrite) -> bool {
+        // What a request set goes over to every later retry.
         let Some(path) = &write.written_by_node else {
-            return *written_in == self.run_id;
+            return true;
         };
         let at = self.frames.find(&self.definition, path);
         let record = at.and_then(|at| self.record(at));
@@ -127,17 +133,6 @@ impl RunState {
     /// The definition's node at a place.
     pub(super) fn node(&self, at: At) -> &crate::workflow::Node {
         self.definition.node(at.node)
-    }
-
-    /// The runs that executed the records of this one, without this one.
-    pub(super) fn origins(records: &[NodeRecord]) -> Vec<RunId> {
-        let mut origins: Vec<_> = records
-            .iter()
-            .filter_map(|record| record.origin_run_id.clone())
-            .collect();
-        origins.sort();
-        origins.dedup();
-        origins
     }
 
     pub(super) fn record(&self, at: At) -> Option<&NodeRecord> {

@@ -1,8 +1,9 @@
 //! Accepting a retry that was published instead of requested.
 
 use super::{
-    Caller, Intake, IntakeError, Planned,
-    retry::{Request, header, retry_of},
+    Caller, Intake, IntakeError, Planned, Request,
+    request::check_not_before,
+    retry::{header, new_retry},
 };
 use crate::{
     broker::{Dispatch, Intent, Message},
@@ -68,12 +69,16 @@ impl Intake {
             Ok(request) => request,
             Err(unusable) => return Ok(IntentOutcome::Unusable(unusable)),
         };
+        if let Err(error) = check_not_before(&request, self.clock.now()) {
+            let unusable = Unusable::new("invalid_message", error.to_string());
+            return Ok(IntentOutcome::Unusable(unusable));
+        }
         let caller = Caller {
             organization_id: intent.organization_id.clone(),
             actor: intent.triggered_by.clone(),
             traceparent,
         };
-        let lane = intent.lane.unwrap_or(lane);
+        let lane = intent.lane.or(request.lane).unwrap_or(lane);
         let (intake, intent) = (self.clone(), intent.clone());
         super::uncancelled(async move {
             intake
@@ -92,7 +97,10 @@ impl Intake {
         lane: Lane,
     ) -> Result<IntentOutcome, StoreError> {
         let source = &intent.source_run_id;
-        let planned = Planned::load(&self.store, &caller.organization_id, source).await?;
+        let organization = &caller.organization_id;
+        let planned = Planned::load(&self.store, organization, source, &request, None).await?;
+        let planned = planned
+            .map(|planned| planned.and_then(|planned| planned.check_hash().map(|()| planned)));
         let refusal = match planned {
             Some(Ok(planned)) => {
                 let new = self.new_retry(intent, &planned, &request, caller, lane);
@@ -128,21 +136,14 @@ impl Intake {
         lane: Lane,
     ) -> NewRetry {
         let now = self.clock.now();
-        let mut run = header(&planned.source, caller, now);
+        let mut run = header(planned, caller, request, now);
         if let Some(id) = &intent.run_id {
             run.id = id.clone();
         }
-        let retry = Retry {
-            id: intent.retry_id.clone(),
-            lane,
-            ..retry_of(&planned.source, &run, caller, request.clone(), now)
-        };
-        NewRetry {
-            retry,
-            run,
-            chain_limit: self.limits.chain_length,
-            traceparent: caller.traceparent.clone(),
-        }
+        let mut new = new_retry(&self.limits, planned, run, caller, request.clone(), now);
+        new.retry.id = intent.retry_id.clone();
+        new.retry.lane = lane;
+        new
     }
 
     /// The record of an intent that never became a retry: it has no run.
@@ -164,7 +165,7 @@ impl Intake {
             ordinal: None,
             state: RetryState::Refused,
             lane,
-            request: request.text,
+            request: request.frozen(),
             reason: request.reason,
             triggered_by: caller.actor.clone(),
             refusal: Some(refusal),

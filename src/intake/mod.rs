@@ -6,12 +6,14 @@ mod ended;
 mod import;
 mod intent;
 mod planned;
+mod request;
 mod retry;
 mod start;
 
 pub use ended::record_end;
 pub use intent::{IntentOutcome, Unusable};
-pub use planned::Planned;
+pub use planned::{Inspected, Planned};
+pub use request::Request;
 
 use std::{panic::resume_unwind, sync::Arc};
 
@@ -130,9 +132,40 @@ impl Intake {
         run: &RunId,
         body: Option<Value>,
     ) -> Result<(Run, Retry), IntakeError> {
-        let request = retry::Request::read(body)?;
+        let request = Request::read(body)?;
         let (intake, caller, run) = (self.clone(), caller.clone(), run.clone());
         uncancelled(async move { intake.accept_retry(&caller, &run, request).await }).await
+    }
+
+    /// What a retry of `run` with this request body would do, and be refused with. Changes nothing.
+    ///
+    /// # Errors
+    /// The body is not a retry's, or there is no such run.
+    pub async fn plan(
+        &self,
+        caller: &Caller,
+        run: &RunId,
+        body: Option<Value>,
+    ) -> Result<Inspected, IntakeError> {
+        let request = Request::read(body)?;
+        request::check_not_before(&request, self.clock.now())?;
+        let organization = &caller.organization_id;
+        let inspected = Planned::inspect(&self.store, organization, run, &request, None).await?;
+        let mut inspected = inspected.ok_or_else(|| IntakeError::RunNotFound(run.to_string()))?;
+        if let Some(refusal) = inspected
+            .refusal
+            .take_if(|refusal| refusal.is_invalid_request())
+        {
+            return Err(refusal.into());
+        }
+        if inspected.refusal.is_none() {
+            let terms = retry::terms(&self.limits, &request);
+            inspected.refusal = self.store.retry_refusal(organization, run, &terms).await?;
+        }
+        if let (None, Some(planned)) = (&inspected.refusal, &inspected.planned) {
+            inspected.refusal = planned.check_hash().err();
+        }
+        Ok(inspected)
     }
 
     /// Starts a run: `{definition, payload?, propValues?, runId?}`.

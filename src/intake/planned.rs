@@ -1,27 +1,49 @@
-//! A source, checked and planned: the same at acceptance and in the worker.
+//! A source, checked and planned: the same for the plan endpoint, at acceptance and in the worker.
 
+use sha2::{Digest, Sha256};
+
+use super::Request;
 use crate::{
-    domain::{NodeRecord, NodeStatus, OrganizationId, Refusal, Run, RunId, RunStatus},
-    plan::{Choices, Plan, PlanNode, State, plan},
+    domain::{
+        DefinitionHash, NodePath, NodeRecord, NodeStatus, OrganizationId, Refusal, Run, RunId,
+        RunStatus,
+    },
+    plan::{Plan, PlanNode, State, plan},
     store::{Store, StoreError},
     workflow::{At, Definition, DefinitionLimits, TOP},
 };
 
-/// A source that may be retried, and what the retry will do.
+/// A source with the plan of its retry.
 #[derive(Debug)]
 pub struct Planned {
     /// The source's header.
     pub source: Run,
     /// Its nodes' records.
     pub records: Vec<NodeRecord>,
-    /// Its definition.
+    /// The definition that the retry executes, by content.
+    pub definition_hash: DefinitionHash,
+    /// The version of the workflow that it is.
+    pub workflow_version: Option<i64>,
+    /// The definition that the retry executes.
     pub definition: Definition,
     /// What the retry will do.
     pub plan: Plan,
+    /// What was asked.
+    pub request: Request,
+}
+
+/// What the plan endpoint shows.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The plan; none where none can be made.
+    pub planned: Option<Planned>,
+    /// What a retry would be refused with.
+    pub refusal: Option<Refusal>,
 }
 
 impl Planned {
-    /// Reads, checks and plans a source; `None` if the organisation has no such run.
+    /// Reads, checks and plans a source; `None` if the organisation has no such run. `frozen` is
+    /// the header of the retry's run once it is accepted: what was chosen then holds.
     ///
     /// # Errors
     /// The ledger did not answer.
@@ -29,85 +51,206 @@ impl Planned {
         store: &Store,
         organization: &OrganizationId,
         id: &RunId,
+        request: &Request,
+        frozen: Option<&Run>,
     ) -> Result<Option<Result<Self, Refusal>>, StoreError> {
+        let inspected = Self::inspect(store, organization, id, request, frozen).await?;
+        Ok(inspected.map(|inspected| match inspected {
+            Inspected {
+                refusal: Some(refusal),
+                ..
+            } => Err(refusal),
+            Inspected {
+                planned: Some(planned),
+                ..
+            } => Ok(planned),
+            Inspected { .. } => Err(Refusal::missing_state(id, "state that can be planned")),
+        }))
+    }
+
+    /// The same, with the plan of a run that would be refused too.
+    ///
+    /// # Errors
+    /// The ledger did not answer.
+    pub async fn inspect(
+        store: &Store,
+        organization: &OrganizationId,
+        id: &RunId,
+        request: &Request,
+        frozen: Option<&Run>,
+    ) -> Result<Option<Inspected>, StoreError> {
         let Some(source) = store.run(organization, id).await? else {
             return Ok(None);
         };
-        if let Some(refusal) = unfit(&source) {
-            return Ok(Some(Err(refusal)));
+        let unfit = unfit(&source, request);
+        if !source.status.is_ended() || !source.created {
+            return Ok(Some(Inspected {
+                planned: None,
+                refusal: unfit,
+            }));
         }
-        let text = match &source.definition_hash {
-            Some(hash) => store.definition(hash).await?,
-            None => None,
-        };
-        let Some(text) = text else {
-            return Ok(Some(Err(Refusal::missing_state(id, "definition"))));
-        };
-        let read = text
-            .value()
-            .ok()
-            .and_then(|value| Definition::parse(&value, &DefinitionLimits::STORED).ok());
-        let Some(definition) = read else {
-            return Ok(Some(Err(Refusal::missing_state(
-                id,
-                "definition that can be read",
-            ))));
-        };
-        let records = store.nodes(id, None).await?;
-        Ok(Some(Self::new(source, definition, records)))
+        let loaded = Self::plan_source(store, source, request, frozen).await?;
+        Ok(Some(match loaded {
+            Ok(planned) => {
+                let unconfirmed = planned.plan.unconfirmed.clone();
+                let confirm = || Refusal::confirmation_required(id, unconfirmed.clone());
+                Inspected {
+                    refusal: unfit.or_else(|| (!unconfirmed.is_empty()).then(confirm)),
+                    planned: Some(planned),
+                }
+            }
+            Err(refusal) => Inspected {
+                planned: None,
+                refusal: Some(unfit.unwrap_or(refusal)),
+            },
+        }))
     }
 
-    fn new(source: Run, definition: Definition, records: Vec<NodeRecord>) -> Result<Self, Refusal> {
-        let missing = || Refusal::missing_state(&source.id, "record of the trigger that fired");
-        let fired = source.trigger_node_id.as_ref().ok_or_else(missing)?;
-        let trigger = definition.find(fired.as_str()).ok_or_else(missing)?;
-        let state = State::new(&definition, &records);
-        // Everything below reads the trigger's result: without one there is nothing to resume.
-        if state
-            .get(
-                &definition,
-                At {
-                    frame: TOP,
-                    node: trigger,
-                },
-            )
-            .is_none_or(|record| record.status != NodeStatus::Success)
-        {
-            return Err(missing());
+    async fn plan_source(
+        store: &Store,
+        source: Run,
+        request: &Request,
+        frozen: Option<&Run>,
+    ) -> Result<Result<Self, Refusal>, StoreError> {
+        if request.latest && frozen.is_none() {
+            return Ok(Err(Refusal::workflow_not_found(&source.id)));
         }
-        let planned = plan(&definition, trigger, &state, &Choices::default());
-        let plan =
-            planned.map_err(|error| Refusal::missing_state(&source.id, &error.to_string()))?;
-        let unconfirmed = plan.unconfirmed();
-        if !unconfirmed.is_empty() {
-            return Err(Refusal::confirmation_required(&source.id, unconfirmed));
-        }
-        Ok(Self {
-            source,
-            records,
-            definition,
-            plan,
-        })
+        let of = frozen.unwrap_or(&source);
+        let (hash, workflow_version) = (of.definition_hash.clone(), of.workflow_version);
+        let Some(hash) = hash else {
+            return Ok(Err(Refusal::missing_state(&source.id, "definition")));
+        };
+        let definition = store.definition(&hash).await?.and_then(|text| {
+            Definition::parse(&text.value().ok()?, &DefinitionLimits::STORED).ok()
+        });
+        let Some(definition) = definition else {
+            let what = "definition that can be read";
+            return Ok(Err(Refusal::missing_state(&source.id, what)));
+        };
+        let records = store.nodes(&source.id, None).await?;
+        Ok(
+            planned(source, &definition, &records, request).map(|(source, plan)| Self {
+                source,
+                records,
+                definition_hash: hash,
+                workflow_version,
+                definition,
+                plan,
+                request: request.clone(),
+            }),
+        )
     }
 
     /// Every line of the plan with the source's record of its node, if there is one.
     pub fn lines(&self) -> impl Iterator<Item = (&PlanNode, Option<&NodeRecord>)> {
         let state = State::new(&self.definition, &self.records);
         self.plan.nodes.iter().map(move |line| {
-            let at = line
-                .path
-                .node()
-                .and_then(|path| state.find(&self.definition, path));
+            let path = line.path.node();
+            let at = path.and_then(|path| state.find(&self.definition, path));
             (line, at.and_then(|at| state.get(&self.definition, at)))
+        })
+    }
+
+    /// The name of the plan: the definition, the choices and the lines, sixteen hexadecimal digits
+    /// of the SHA-256 of each.
+    #[must_use]
+    pub fn plan_hash(&self) -> String {
+        self.hash_parts().join("-")
+    }
+
+    fn hash_parts(&self) -> [String; 3] {
+        let digest = |text: &str| {
+            let bytes = Sha256::digest(text.as_bytes());
+            bytes[..8]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
+        };
+        [
+            digest(self.definition_hash.as_str()),
+            digest(&self.request.plan_choices()),
+            digest(self.plan.to_text().as_str()),
+        ]
+    }
+
+    /// Whether the plan is the one that the requester was shown, if it was.
+    ///
+    /// # Errors
+    /// `plan_changed`, with what differs.
+    pub fn check_hash(&self) -> Result<(), Refusal> {
+        let Some(shown) = &self.request.plan_hash else {
+            return Ok(());
+        };
+        let parts = self.hash_parts();
+        let mut shown = shown.split('-');
+        let names = ["definition", "request", "plan"];
+        let differs: Vec<_> = names
+            .into_iter()
+            .zip(&parts)
+            .filter(|(_, part)| shown.next() != Some(part.as_str()))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        if differs.is_empty() && shown.next().is_none() {
+            return Ok(());
+        }
+        Err(Refusal::plan_changed(
+            &self.source.id,
+            differs,
+            parts.join("-"),
+        ))
+    }
+
+    /// The records of the source at or below a path.
+    pub fn below<'a>(&'a self, path: &'a NodePath) -> impl Iterator<Item = &'a NodeRecord> {
+        let above = path.segments();
+        self.records.iter().filter(move |record| {
+            let segments = record.path.segments();
+            let same = segments.iter().zip(above);
+            let last = above.len() - 1;
+            segments.len() >= above.len()
+                && same.enumerate().all(|(place, (one, other))| {
+                    one.node == other.node && (place == last || one.iteration == other.iteration)
+                })
         })
     }
 }
 
-fn unfit(source: &Run) -> Option<Refusal> {
+/// The plan of a source whose trigger has fired.
+fn planned(
+    source: Run,
+    definition: &Definition,
+    records: &[NodeRecord],
+    request: &Request,
+) -> Result<(Run, Plan), Refusal> {
+    let missing = || Refusal::missing_state(&source.id, "record of the trigger that fired");
+    let fired = source.trigger_node_id.as_ref().ok_or_else(missing)?;
+    let trigger = definition.find(fired.as_str()).ok_or_else(missing)?;
+    let state = State::new(definition, records);
+    let at = At {
+        frame: TOP,
+        node: trigger,
+    };
+    // Everything below reads the trigger's result: without one there is nothing to resume.
+    if state
+        .get(definition, at)
+        .is_none_or(|record| record.status != NodeStatus::Success)
+    {
+        return Err(missing());
+    }
+    if let Some(unknown) = request.unknown_variable(&source, definition) {
+        return Err(Refusal::invalid_request(unknown));
+    }
+    let plan = plan(definition, trigger, &state, &request.choices(&source))
+        .map_err(|error| Refusal::invalid_request(error.to_string()))?;
+    Ok((source, plan))
+}
+
+fn unfit(source: &Run, request: &Request) -> Option<Refusal> {
     match source.status {
         RunStatus::Waiting | RunStatus::Running => {
             Some(Refusal::still_active(&source.id, source.status))
         }
+        RunStatus::Partial if request.include_partial => None,
         RunStatus::Success | RunStatus::Partial => {
             Some(Refusal::not_retryable(&source.id, source.status))
         }

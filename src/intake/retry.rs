@@ -1,86 +1,18 @@
 //! Accepting one retry.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{
-    Caller, Intake, IntakeError, Planned,
-    body::{invalid, object, text},
-};
+use super::{Caller, Intake, IntakeError, Planned, Request, request::check_not_before};
 use crate::{
+    config::LimitsConfig,
     domain::{
         JsonText, Lane, Retry, RetryId, RetryState, Run, RunId, RunStatus, Timestamp, WaitingFor,
     },
-    store::NewRetry,
+    store::{NewRetry, RetryTerms},
 };
-
-/// Members that later versions take. They are refused by name, never ignored: a choice that is
-/// silently dropped would repeat what its author meant to keep.
-const LATER: [&str; 14] = [
-    "fromNodeId",
-    "mode",
-    "includePartial",
-    "definition",
-    "propValues",
-    "variables",
-    "nodeResults",
-    "acknowledge",
-    "newEffectKey",
-    "allowAgain",
-    "planHash",
-    "notBefore",
-    "lane",
-    "dryRun",
-];
-
-/// The longest `reason`, in characters.
-const MOST_REASON: usize = 1_000;
 
 /// How a retry's run came to be.
 pub(super) const TRIGGER_SOURCE: &str = "retry";
-
-/// A request body that has been read.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) text: JsonText,
-    pub(super) reason: Option<String>,
-}
-
-impl Request {
-    pub(super) fn read(body: Option<Value>) -> Result<Self, IntakeError> {
-        let members = object(body.unwrap_or_else(|| Value::Object(serde_json::Map::new())))?;
-        for name in members.keys() {
-            if LATER.contains(&name.as_str()) {
-                let message = format!("the member {name:?} is not supported by this version");
-                return Err(invalid(message));
-            }
-            if name != "reason" {
-                return Err(invalid(format!(
-                    "unknown member {name:?}: a retry takes reason"
-                )));
-            }
-        }
-        let reason = text(&members, "reason")?;
-        let mut request = Self {
-            text: JsonText::of(&Value::Object(members)),
-            reason: None,
-        };
-        if let Some(reason) = reason {
-            request.set_reason(&reason)?;
-        }
-        Ok(request)
-    }
-
-    /// Gives it a reason, whatever it had.
-    pub(super) fn set_reason(&mut self, reason: &str) -> Result<(), IntakeError> {
-        if reason.chars().count() > MOST_REASON {
-            return Err(invalid(format!(
-                "reason must be at most {MOST_REASON} characters"
-            )));
-        }
-        self.reason = Some(reason.to_owned());
-        Ok(())
-    }
-}
 
 impl Intake {
     pub(super) async fn accept_retry(
@@ -90,56 +22,85 @@ impl Intake {
         request: Request,
     ) -> Result<(Run, Retry), IntakeError> {
         let organization = &caller.organization_id;
-        let planned = Planned::load(&self.store, organization, source).await?;
-        let planned = planned.ok_or_else(|| IntakeError::RunNotFound(source.to_string()))??;
         let now = self.clock.now();
-        let run = header(&planned.source, caller, now);
-        let new = NewRetry {
-            retry: retry_of(&planned.source, &run, caller, request, now),
-            run,
-            chain_limit: self.limits.chain_length,
-            traceparent: caller.traceparent.clone(),
-        };
+        check_not_before(&request, now)?;
+        let planned = Planned::load(&self.store, organization, source, &request, None).await?;
+        let planned = planned.ok_or_else(|| IntakeError::RunNotFound(source.to_string()))??;
+        planned.check_hash()?;
+        let run = header(&planned, caller, &request, now);
+        let new = new_retry(&self.limits, &planned, run, caller, request, now);
         let accepted = self.store.accept_retry(&new).await??;
         self.hints.something_is_due();
         Ok(accepted)
     }
 }
 
-/// The retry of `source` whose outcome will be `run`.
-pub(super) fn retry_of(
-    source: &Run,
-    run: &Run,
+/// The retry of a planned source whose outcome will be `run`.
+pub(super) fn new_retry(
+    limits: &LimitsConfig,
+    planned: &Planned,
+    run: Run,
     caller: &Caller,
     request: Request,
     now: Timestamp,
-) -> Retry {
-    Retry {
+) -> NewRetry {
+    let due_at = request.not_before.filter(|time| *time > now);
+    let terms = terms(limits, &request);
+    let retry = Retry {
         id: RetryId::generate(now),
         organization_id: caller.organization_id.clone(),
-        source_run_id: source.id.clone(),
+        source_run_id: planned.source.id.clone(),
         run_id: Some(run.id.clone()),
-        root_run_id: Some(source.root_run_id.clone()),
+        root_run_id: Some(planned.source.root_run_id.clone()),
         ordinal: None,
-        state: RetryState::Queued,
-        lane: Lane::Interactive,
-        request: request.text,
+        state: match due_at {
+            Some(_) => RetryState::Scheduled,
+            None => RetryState::Queued,
+        },
+        lane: request.lane.unwrap_or(Lane::Interactive),
+        request: request.frozen(),
         reason: request.reason,
         triggered_by: caller.actor.clone(),
         refusal: None,
         created_at: now,
         updated_at: now,
+    };
+    NewRetry {
+        retry,
+        run,
+        terms,
+        due_at,
+        traceparent: caller.traceparent.clone(),
     }
 }
 
-/// The header of the new run: what goes over from its source, and nothing that is its own yet.
-pub(super) fn header(source: &Run, caller: &Caller, now: Timestamp) -> Run {
+/// What a retry with this request may follow.
+pub(super) fn terms(limits: &LimitsConfig, request: &Request) -> RetryTerms {
+    RetryTerms {
+        chain_limit: limits.chain_length,
+        include_partial: request.include_partial,
+        allow_again: request.allow_again,
+    }
+}
+
+/// The header of the new run: what goes over from its source, with what the request changes, and
+/// nothing that is its own yet.
+pub(super) fn header(planned: &Planned, caller: &Caller, request: &Request, now: Timestamp) -> Run {
+    let source = &planned.source;
+    let is_later = request.not_before.is_some_and(|time| time > now);
     Run {
         id: RunId::generate(now),
         source_run_id: Some(source.id.clone()),
         status: RunStatus::Waiting,
-        waiting_for: Some(WaitingFor::Queue),
+        waiting_for: Some(if is_later {
+            WaitingFor::Schedule
+        } else {
+            WaitingFor::Queue
+        }),
         created: false,
+        definition_hash: Some(planned.definition_hash.clone()),
+        workflow_version: planned.workflow_version,
+        prop_values: merged(&source.prop_values, request),
         trigger_source: Some(TRIGGER_SOURCE.to_owned()),
         triggered_by: caller.actor.clone(),
         summary: None,
@@ -152,35 +113,15 @@ pub(super) fn header(source: &Run, caller: &Caller, now: Timestamp) -> Run {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn refused(body: Value) -> String {
-        Request::read(Some(body)).unwrap_err().to_string()
+/// The source's `propValues` with the request's over them.
+fn merged(of_source: &JsonText, request: &Request) -> JsonText {
+    if request.prop_values.is_empty() {
+        return of_source.clone();
     }
-
-    #[test]
-    fn an_empty_body_is_the_contracts_behaviour() {
-        assert_eq!(Request::read(None).unwrap().text.as_str(), "{}");
-        assert_eq!(Request::read(Some(json!({}))).unwrap().reason, None);
-        let request = Request::read(Some(json!({"reason": "target is back"}))).unwrap();
-        assert_eq!(request.reason.as_deref(), Some("target is back"));
-    }
-
-    #[test]
-    fn members_are_refused_by_name_never_ignored() {
-        for name in LATER {
-            let message = refused(json!({ name: null }));
-            assert!(
-                message.contains(name) && message.contains("not supported"),
-                "{message}"
-            );
-        }
-        assert!(refused(json!({"resaon": "typo"})).contains("resaon"));
-        assert!(refused(json!({"reason": 7})).contains("must be a string"));
-        assert!(refused(json!([])).contains("must be a JSON object"));
-        assert!(refused(json!({"reason": "x".repeat(1_001)})).contains("at most 1000"));
-    }
+    let mut members = match of_source.value() {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    members.extend(request.prop_values.clone());
+    JsonText::of(&Value::Object(members))
 }

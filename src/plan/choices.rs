@@ -41,6 +41,7 @@ impl Choices {
         &self,
         lines: &[PlanNode],
         definition: &Definition,
+        state: &State<'_>,
     ) -> Result<(), ChoiceError> {
         let pinned = self
             .pinned
@@ -62,6 +63,10 @@ impl Choices {
         for (member, path) in named {
             let refuse = |why: &str| Err(ChoiceError(format!("{member}: `{path}` {why}")));
             let Some(line) = by_path.get(path) else {
+                // It may be inside a loop that is named, and so have no line.
+                if member == "acknowledge" && state.find(definition, path).is_some() {
+                    continue;
+                }
                 return refuse("is no node of this run, or in an iteration that it does not have");
             };
             match member {

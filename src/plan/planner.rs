@@ -34,6 +34,7 @@ pub fn plan(
             .map(|p| (&p.path, &p.branch))
             .collect(),
         lines: Vec::new(),
+        unconfirmed: Vec::new(),
         refused: None,
     };
     let all = definition.body(TOP).members.iter().copied();
@@ -51,6 +52,7 @@ pub fn plan(
             mode: Mode::Judge,
             conditional: false,
             changed: Vec::new(),
+            is_below_named: false,
         },
         &order,
     );
@@ -110,6 +112,8 @@ struct Place {
     conditional: bool,
     /// What has changed above the loop around it.
     changed: Vec<String>,
+    /// Something above the loop around it is named.
+    is_below_named: bool,
 }
 
 struct Planner<'a> {
@@ -122,6 +126,7 @@ struct Planner<'a> {
     /// The branches that pinned nodes take, by path.
     pinned: HashMap<&'a NodePath, &'a Option<String>>,
     lines: Vec<PlanNode>,
+    unconfirmed: Vec<NodePath>,
     refused: Option<ChoiceError>,
 }
 
@@ -167,6 +172,12 @@ impl Planner<'_> {
             Mode::Reused => self.inside_reused(place, ix),
             Mode::Skipped(reason) => (Verdict::Skip, reason, false),
         };
+        let needs_acknowledge = verdict == Verdict::InDoubt
+            && self.is_unsafe(self.record(place, ix), ix)
+            && path.node().is_some_and(|path| !self.is_acknowledged(path));
+        if let Some(path) = path.node().filter(|_| needs_acknowledge) {
+            self.unconfirmed.push(path.clone());
+        }
         PlanNode {
             kind: node.kind.clone(),
             conditional: (conditional || place.conditional) && verdict.runs(),
@@ -175,11 +186,8 @@ impl Planner<'_> {
             } else {
                 Vec::new()
             },
-            needs_acknowledge: verdict == Verdict::InDoubt
-                && self.is_unsafe(place, ix)
-                && path
-                    .node()
-                    .is_some_and(|path| !self.choices.acknowledged.contains(path)),
+            needs_acknowledge,
+            is_below_named: self.is_below_named(place, lines, node),
             path,
             verdict,
             reason,
@@ -187,12 +195,24 @@ impl Planner<'_> {
         }
     }
 
-    fn is_unsafe(&self, place: &Place, ix: usize) -> bool {
-        let effect = self
-            .record(place, ix)
-            .and_then(|record| record.effect.as_ref());
+    fn is_unsafe(&self, record: Option<&NodeRecord>, ix: usize) -> bool {
+        let effect = record.and_then(|record| record.effect.as_ref());
         self.definition.node(ix).side_effects == Some(SideEffects::Unsafe)
             || effect.is_some_and(|effect| effect.is_unsafe)
+    }
+
+    fn is_acknowledged(&self, path: &NodePath) -> bool {
+        self.choices.acknowledged.contains(path)
+    }
+
+    fn is_below_named(&self, place: &Place, lines: &Lines, node: &Node) -> bool {
+        let mut parents = node.parents.iter();
+        place.is_below_named
+            || parents.any(|parent| {
+                let line = self.line_of(lines, *parent);
+                self.named.has(place.frame, *parent) && !self.definition.node(*parent).is_trigger
+                    || line.is_some_and(|line| line.is_below_named)
+            })
     }
 
     fn inside_reused(&self, place: &Place, ix: usize) -> (Verdict, Reason, bool) {
@@ -373,7 +393,11 @@ impl Planner<'_> {
             },
             conditional: line.conditional,
             changed,
+            is_below_named: line.is_below_named,
         };
+        if verdict.runs() && self.named.has(place.frame, ix) {
+            self.unconfirmed_below(place, ix);
+        }
         let order = self.definition.body(body).order.clone();
         let (numbered, are_all) = self.known_iterations(place, ix, verdict);
         for (number, frame) in numbered {
@@ -391,6 +415,24 @@ impl Planner<'_> {
             inner.conditional = true;
             self.frame(&inner, &order);
         }
+    }
+
+    /// A loop that is named forgets its iterations, but not that a call in them must not be repeated
+    /// unasked.
+    fn unconfirmed_below(&mut self, place: &Place, ix: usize) {
+        let Some(frame) = place.frame else { return };
+        let at = At { frame, node: ix };
+        let (definition, frames) = (self.definition, self.state.frames());
+        let inside = frames.all(definition).filter(|(inner, record)| {
+            let effect = record.effect.as_ref();
+            frames.is_inside(inner.frame, at)
+                && effect.is_some_and(EffectState::is_in_doubt)
+                && record.status != NodeStatus::Success
+                && self.is_unsafe(Some(record), inner.node)
+                && !self.is_acknowledged(&record.path)
+        });
+        let paths: Vec<_> = inside.map(|(_, record)| record.path.clone()).collect();
+        self.unconfirmed.extend(paths);
     }
 
     /// The iterations of a loop that are known, with their frame of the state, and whether there
@@ -435,9 +477,13 @@ impl Planner<'_> {
         if let Some(refused) = self.refused {
             return Err(refused);
         }
-        self.choices.check(&self.lines, self.definition)?;
+        let (definition, state) = (self.definition, self.state);
+        self.choices.check(&self.lines, definition, state)?;
         self.check_from()?;
-        Ok(Plan { nodes: self.lines })
+        Ok(Plan {
+            nodes: self.lines,
+            unconfirmed: self.unconfirmed,
+        })
     }
 
     /// What the request starts from must be where the run came to, with everything above it

@@ -377,7 +377,7 @@ fn only_what_is_unsafe_and_in_doubt_needs_somebodys_word() {
         let root = definition.find("root").unwrap();
         let state_of = State::new(&definition, &records);
         let plan = plan(&definition, root, &state_of, &Choices::default()).unwrap();
-        let paths = plan.unconfirmed();
+        let paths = plan.unconfirmed;
         let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
         assert_eq!(paths.join(" "), expected, "{state}");
     }

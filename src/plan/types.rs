@@ -127,6 +127,9 @@ pub struct PlanNode {
     /// It is in doubt and declared unsafe to repeat: a retry has to name it in `acknowledge`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_acknowledge: bool,
+    /// Something above it is named: what it would repeat has to be resolved again.
+    #[serde(skip)]
+    pub is_below_named: bool,
     /// The iterations of a loop that are known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub iterations: Vec<PlanIteration>,
@@ -149,6 +152,9 @@ pub struct PlanIteration {
 pub struct Plan {
     /// The lines.
     pub nodes: Vec<PlanNode>,
+    /// The nodes whose repetition needs somebody's word, those in a loop that is named too.
+    #[serde(rename = "needAcknowledge", skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<NodePath>,
 }
 
 impl Plan {
@@ -157,12 +163,5 @@ impl Plan {
     pub fn to_text(&self) -> JsonText {
         // Plain structs of text; there is nothing that can't be written.
         JsonText::trusted(serde_json::to_string(self).unwrap_or_else(|_| "null".to_owned()))
-    }
-
-    /// The nodes whose repetition needs somebody's word.
-    #[must_use]
-    pub fn unconfirmed(&self) -> Vec<NodePath> {
-        let lines = self.nodes.iter().filter(|line| line.needs_acknowledge);
-        lines.filter_map(|line| line.path.node().cloned()).collect()
     }
 }

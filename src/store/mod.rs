@@ -27,8 +27,8 @@ pub use sqlite::{ServingLock, SqliteStore};
 pub use types::{
     AcceptedIntent, AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Claimed, Creation,
     DeadLetter, DueRow, Fence, Finish, Finished, ImportOutcome, NewImport, NewRetry, NewStart,
-    NewToken, Parking, Renewed, Rescued, RetryFilter, RunFilter, StoredDefinition, Token, Window,
-    WorkKind, WorkerReport, Written,
+    NewToken, Parking, Renewed, Rescued, RetryFilter, RetryTerms, RunFilter, StoredDefinition,
+    Token, Window, WorkKind, WorkerReport, Written,
 };
 
 use std::{path::PathBuf, time::Duration};
@@ -168,6 +168,17 @@ ledger! {
 
     /// Whether there is a retry with this id, and the intent that it came as, if it was one.
     ask fn intent(&self, organization: &OrganizationId, id: &RetryId) -> Option<Option<JsonText>>;
+
+    /// Why a retry of this run would be refused now; nothing is written.
+    decide fn retry_refusal(
+        &self,
+        organization: &OrganizationId,
+        source: &RunId,
+        terms: &RetryTerms
+    ) -> Option<Refusal>;
+
+    /// The runs from the root of a run's chain to the run itself, by their sources.
+    ask fn line(&self, run: &RunId) -> Vec<RunId>;
 
     /// A run of an organisation.
     ask fn run(&self, organization: &OrganizationId, id: &RunId) -> Option<Run>;

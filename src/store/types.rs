@@ -66,14 +66,27 @@ pub enum ImportOutcome {
 /// A retry to accept.
 #[derive(Debug, Clone)]
 pub struct NewRetry {
-    /// The retry, state `queued`.
+    /// The retry, state `queued` or `scheduled`.
     pub retry: Retry,
-    /// The header of its run: status `waiting`, for `queue`, not `created`.
+    /// The header of its run: status `waiting`, for `queue` or `schedule`, not `created`.
     pub run: Run,
-    /// The longest chain allowed, in runs.
-    pub chain_limit: u32,
+    /// What it may follow.
+    pub terms: RetryTerms,
+    /// When it is due, if not at once; the retry is `scheduled` then.
+    pub due_at: Option<Timestamp>,
     /// The W3C trace context of the request.
     pub traceparent: Option<String>,
+}
+
+/// What a retry may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryTerms {
+    /// The longest chain allowed, in runs.
+    pub chain_limit: u32,
+    /// Whether the source may have ended `partial`.
+    pub include_partial: bool,
+    /// Whether the source may have been retried before: the retry is another branch.
+    pub allow_again: bool,
 }
 
 /// What became of a published intent.
@@ -92,6 +105,8 @@ pub enum AcceptedIntent {
 pub struct RunFilter {
     /// Only these with this status.
     pub status: Option<RunStatus>,
+    /// Only those of the chain with this root.
+    pub root_run_id: Option<RunId>,
     /// At most so many.
     pub limit: u32,
     /// Leave out so many.
@@ -105,6 +120,8 @@ pub struct RetryFilter {
     pub state: Option<RetryState>,
     /// Only those of this source.
     pub source_run_id: Option<RunId>,
+    /// Only those of the chain with this root.
+    pub root_run_id: Option<RunId>,
     /// At most so many.
     pub limit: u32,
     /// Leave out so many.

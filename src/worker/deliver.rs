@@ -17,7 +17,7 @@ use crate::{
     broker::{Intent, Message},
     domain::{Jitter, Refusal, Retry, RetryDelay, RunId, is_traceparent},
     engine::{EngineError, MOST_LOST_LEASES, Signals, Stopped},
-    intake::{IntentOutcome, Planned, record_end},
+    intake::{IntentOutcome, Planned, Request, record_end},
     store::{Claim, Claimed, StoreError, Written},
 };
 
@@ -274,10 +274,19 @@ impl Worker {
                 )
                 .await;
         }
-        let planned = Planned::load(store, &retry.organization_id, source).await?;
+        let request = match Request::stored(&retry.request) {
+            Ok(request) => request,
+            Err(error) => {
+                let refusal = Refusal::invalid_request(error.to_string());
+                return self.refuse(claim, retry, &refusal).await;
+            }
+        };
+        let organization = &retry.organization_id;
+        let planned =
+            Planned::load(store, organization, source, &request, Some(&claim.run)).await?;
         let refusal = match planned {
             Some(Ok(planned)) => {
-                let creation = creation(&planned, clock.now());
+                let creation = creation(&planned, &claim.run.id, clock.now());
                 return store.create(&claim.fence, &creation).await.map(Some);
             }
             Some(Err(refusal)) => refusal,

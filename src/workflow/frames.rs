@@ -74,6 +74,14 @@ impl<T> Frames<T> {
         self.0[frame].around
     }
 
+    /// Whether a frame is an iteration of the loop at `at`, or inside one.
+    #[must_use]
+    pub fn is_inside(&self, frame: usize, at: At) -> bool {
+        self.0[frame]
+            .around
+            .is_some_and(|(around, _)| around == at || self.is_inside(around.frame, at))
+    }
+
     /// What is held for a node.
     #[must_use]
     pub fn get(&self, definition: &Definition, at: At) -> Option<&T> {

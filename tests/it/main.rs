@@ -8,6 +8,7 @@ mod bad_input;
 mod broker_contract;
 mod broker_faults;
 mod chaos;
+mod choices;
 mod cli;
 mod contract;
 mod dead_letters;

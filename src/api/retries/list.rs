@@ -24,6 +24,7 @@ pub(in crate::api) async fn list(State(api): State<Api>, call: Call) -> Result<R
     let filter = RetryFilter {
         state: state(&query)?,
         source_run_id: source(&query)?,
+        root_run_id: None,
         limit: page.one_more(),
         offset: page.offset,
     };

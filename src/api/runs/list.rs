@@ -22,6 +22,7 @@ pub(in crate::api) async fn list(State(api): State<Api>, call: Call) -> Result<R
     let query = call.query();
     let page = query.page()?;
     let filter = RunFilter {
+        root_run_id: None,
         status: status(&query)?,
         limit: page.one_more(),
         offset: page.offset,

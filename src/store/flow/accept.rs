@@ -5,7 +5,9 @@ use crate::domain::{
 };
 
 use super::{
-    super::{AcceptedIntent, AcceptedStart, ImportOutcome, NewImport, NewRetry, NewStart},
+    super::{
+        AcceptedIntent, AcceptedStart, ImportOutcome, NewImport, NewRetry, NewStart, RetryTerms,
+    },
     Engine, LockedRun, Statements, StoreError, missing,
 };
 
@@ -125,6 +127,23 @@ pub(in crate::store) async fn accept_intent<E: Engine>(
     Ok(AcceptedIntent::Accepted(Box::new(accepted)))
 }
 
+/// Why a retry would be refused now. Nothing is written: the transaction is dropped.
+pub(in crate::store) async fn retry_refusal<E: Engine>(
+    engine: &E,
+    organization: &OrganizationId,
+    source: &RunId,
+    terms: &RetryTerms,
+) -> Result<Option<Refusal>, StoreError> {
+    let mut tx = engine.begin().await?;
+    match source_with_locked_root(&mut tx, organization, source).await? {
+        Some(source) => refusal(&mut tx, &source, terms).await,
+        None => Ok(Some(Refusal::missing_state(
+            source,
+            "record in this ledger",
+        ))),
+    }
+}
+
 /// The source of a retry, its chain locked, if it may be retried now.
 async fn fit_source<T: Statements + Send>(
     tx: &mut T,
@@ -135,7 +154,7 @@ async fn fit_source<T: Statements + Send>(
     let Some(source) = source_with_locked_root(tx, organization, id).await? else {
         return Ok(Err(Refusal::missing_state(id, "record in this ledger")));
     };
-    Ok(match refusal(tx, &source, new.chain_limit).await? {
+    Ok(match refusal(tx, &source, &new.terms).await? {
         Some(refusal) => Err(refusal),
         None => Ok(source),
     })
@@ -162,7 +181,7 @@ async fn reserve<T: Statements + Send>(
         return Ok(None);
     }
     tx.insert_retry(&retry, true, intent).await?;
-    tx.put_outbox(&run.id, None).await?;
+    tx.put_outbox(&run.id, new.due_at).await?;
     Ok(Some((run, retry)))
 }
 
@@ -187,13 +206,14 @@ async fn source_with_locked_root<T: Statements + Send>(
 async fn refusal<T: Statements + Send>(
     tx: &mut T,
     source: &Run,
-    chain_limit: u32,
+    terms: &RetryTerms,
 ) -> Result<Option<Refusal>, StoreError> {
     let id = &source.id;
     match source.status {
         RunStatus::Waiting | RunStatus::Running => {
             return Ok(Some(Refusal::still_active(id, source.status)));
         }
+        RunStatus::Partial if terms.include_partial => {}
         RunStatus::Success | RunStatus::Partial => {
             return Ok(Some(Refusal::not_retryable(id, source.status)));
         }
@@ -206,9 +226,14 @@ async fn refusal<T: Statements + Send>(
     if let Some((retry, run)) = tx.live_retry(&source.root_run_id).await? {
         return Ok(Some(Refusal::in_progress(id, &retry, &run)));
     }
-    if let Some(head) = tx.head(id).await? {
+    let head = if terms.allow_again {
+        None
+    } else {
+        tx.head(id).await?
+    };
+    if let Some(head) = head {
         return Ok(Some(Refusal::already_retried(id, &head)));
     }
-    let too_long = tx.chain_length(id).await? >= i64::from(chain_limit);
-    Ok(too_long.then(|| Refusal::chain_too_long(id, chain_limit)))
+    let too_long = tx.chain_length(id).await? >= i64::from(terms.chain_limit);
+    Ok(too_long.then(|| Refusal::chain_too_long(id, terms.chain_limit)))
 }

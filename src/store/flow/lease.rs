@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::domain::{
-    Refusal, Retry, RetryEvent, RunId, RunStatus, Timestamp, WaitingFor, format_timestamp,
+    Refusal, Retry, RetryEvent, RetryState, RunId, RunStatus, Timestamp, WaitingFor,
+    format_timestamp,
 };
 
 use super::{
@@ -33,6 +34,9 @@ pub(in crate::store) async fn claim<E: Engine>(
     }
     let mut retry = tx.retry_of_run(run).await?;
     if let Some(retry) = retry.as_mut().filter(|_| !locked.run.created) {
+        if retry.state == RetryState::Scheduled {
+            advance(retry, RetryEvent::Queue, locked.now)?;
+        }
         advance(retry, RetryEvent::Claim, locked.now)?;
         tx.update_retry(retry, true).await?;
     }

@@ -8,7 +8,7 @@ mod cancel;
 mod lease;
 mod progress;
 
-pub(super) use accept::{accept_intent, accept_retry, accept_start, import};
+pub(super) use accept::{accept_intent, accept_retry, accept_start, import, retry_refusal};
 pub(super) use cancel::request_cancel;
 pub(super) use lease::{claim, create, own_claim, refuse, release};
 pub(super) use progress::{checkpoint, finish, park};

@@ -64,7 +64,7 @@ const LOG_VARIABLE_WRITES: &str = "
      -- The same checkpoint may come again, when the answer to its commit was lost.
      where not exists (
         select 1 from variable_writes as known
-         where known.run_id = $1 and known.written_by_node = w.written_by_node
+         where known.run_id = $1 and known.written_by_node is not distinct from w.written_by_node
            and known.name = w.name and known.written_at = w.written_at)";
 
 /// Adds a definition, unless it is there.

@@ -42,6 +42,8 @@ impl TryFrom<RetryRow> for Retry {
                 retry_id: place.optional_id("refusal_retry_id", row.refusal_retry_id.as_deref())?,
                 // The message names them.
                 paths: Vec::new(),
+                differences: Vec::new(),
+                plan_hash: None,
             }),
             _ => None,
         };

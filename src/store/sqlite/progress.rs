@@ -52,7 +52,7 @@ const LOG_VARIABLE_WRITE: &str = "
      -- The same checkpoint may come again, when the answer to its commit was lost.
      where not exists (
         select 1 from variable_writes
-         where run_id = $1 and written_by_node = $5 and name = $2 and written_at = $6)";
+         where run_id = $1 and written_by_node is $5 and name = $2 and written_at = $6)";
 
 /// Adds a definition, unless it is there.
 pub(super) async fn put_definition(

@@ -10,7 +10,7 @@ use crate::domain::{
 use super::{
     super::{
         RetryFilter, RunFilter, StoreError,
-        rows::{NodeRow, RetryRow, RunRow, VariableWriteRow, read_all},
+        rows::{NodeRow, RetryRow, RunRow, VariableWriteRow, read_all, read_run_id},
     },
     SqliteStore,
 };
@@ -31,7 +31,9 @@ const RUNS: &str = "
            simulation_mode, is_simulation, is_dust_test, summary, total_cu, created_at,
            started_at, finished_at, cancel_requested_at
       from runs
-     where organization_id = $1 and ($2 is null or status = $2)
+     where organization_id = $1
+       and ($2 is null or status = $2)
+       and ($5 is null or root_run_id = $5)
      order by created_at desc, id desc
      limit $3 offset $4";
 
@@ -55,7 +57,18 @@ const VARIABLE_WRITES: &str = "
     select run_id, name, old_value, new_value, written_by_node, written_at
       from variable_writes
       join (select key as place, value as id from json_each($1)) as runs on runs.id = run_id
-     order by written_at, runs.place, position";
+     order by runs.place, position";
+
+// Up the sources, to the run that is its own root.
+const LINE: &str = "
+    with recursive line (run_id, height) as (
+        select $1, 0
+        union all
+        select retries.source_run_id, line.height + 1
+          from line
+          join retries on retries.run_id = line.run_id
+    )
+    select run_id from line order by height desc";
 
 const RETRY: &str = "
     select id, organization_id, source_run_id, run_id, root_run_id, ordinal, state, lane, request,
@@ -79,6 +92,7 @@ const RETRIES: &str = "
      where organization_id = $1
        and ($2 is null or state = $2)
        and ($3 is null or source_run_id = $3)
+       and ($6 is null or root_run_id = $6)
      order by created_at desc, id desc
      limit $4 offset $5";
 
@@ -143,6 +157,7 @@ impl SqliteStore {
             .bind(filter.status.map(RunStatus::as_str))
             .bind(i64::from(filter.limit))
             .bind(i64::try_from(filter.offset).unwrap_or(i64::MAX))
+            .bind(filter.root_run_id.as_ref().map(RunId::as_str))
             .fetch_all(&self.reader)
             .await?;
         read_all(rows)
@@ -186,6 +201,14 @@ impl SqliteStore {
         read_all(rows)
     }
 
+    pub(in crate::store) async fn line(&self, run: &RunId) -> Result<Vec<RunId>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar(LINE)
+            .bind(run.as_str())
+            .fetch_all(&self.reader)
+            .await?;
+        ids.iter().map(|id| read_run_id("retries", id)).collect()
+    }
+
     pub(in crate::store) async fn retry(
         &self,
         organization: &OrganizationId,
@@ -217,6 +240,7 @@ impl SqliteStore {
             .bind(filter.source_run_id.as_ref().map(RunId::as_str))
             .bind(i64::from(filter.limit))
             .bind(i64::try_from(filter.offset).unwrap_or(i64::MAX))
+            .bind(filter.root_run_id.as_ref().map(RunId::as_str))
             .fetch_all(&self.reader)
             .await?;
         read_all(rows)

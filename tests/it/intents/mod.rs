@@ -165,6 +165,7 @@ async fn ended(app: &TestApp) -> usize {
         status: Some(RunStatus::Success),
         limit: 10_000,
         offset: 0,
+        root_run_id: None,
     };
     let runs = app.ledger.store.runs(&acme(), &filter).await.unwrap();
     runs.iter()

@@ -170,10 +170,10 @@ pub(super) async fn a_chain_has_a_longest(ledger: &Ledger) {
     let store = &ledger.store;
     failed_chain(store, &["run_a", "run_b", "run_c"]).await;
     let mut new = new_retry("run_c", "run_d");
-    new.chain_limit = 3;
+    new.terms.chain_limit = 3;
     let refused = store.accept_retry(&new).await.unwrap().unwrap_err();
     assert_eq!(refused, Refusal::chain_too_long(&id("run_c"), 3));
-    new.chain_limit = 4;
+    new.terms.chain_limit = 4;
     store.accept_retry(&new).await.unwrap().unwrap();
 }
 

@@ -42,6 +42,7 @@ pub(super) async fn promise_7_data_comes_back_as_it_went_in(ledger: &Ledger) {
         last: LastAttempt::InDoubt,
         doubted: true,
         is_unsafe: true,
+        resolve_again: true,
     });
     let details = serde_json::from_str(AWKWARD).unwrap();
     record.attempts = vec![Attempt {
@@ -79,6 +80,7 @@ pub(super) async fn runs_are_listed_newest_first(ledger: &Ledger) {
             status,
             limit,
             offset,
+            root_run_id: None,
         };
         let runs = store.runs(&acme(), &filter).await.unwrap();
         let ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();

@@ -9,7 +9,7 @@ use redrive::{
     },
     store::{
         AcceptedStart, Checkpoint, Claim, Claimed, Creation, DueRow, Fence, Finish, Finished,
-        ImportOutcome, NewImport, NewRetry, NewStart, Store, StoredDefinition, Written,
+        ImportOutcome, NewImport, NewRetry, NewStart, RetryTerms, Store, StoredDefinition, Written,
     },
 };
 
@@ -114,7 +114,12 @@ pub(crate) fn new_retry(source: &str, run: &str) -> NewRetry {
             ..header(run)
         },
         retry,
-        chain_limit: 100,
+        terms: RetryTerms {
+            chain_limit: 100,
+            include_partial: false,
+            allow_again: false,
+        },
+        due_at: None,
         traceparent: None,
     }
 }

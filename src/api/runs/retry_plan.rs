@@ -1,0 +1,27 @@
+//! `POST /v1/runs/{id}/retry-plan`: what a retry would do. Changes nothing. Scope `read`.
+
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError},
+    intake::Inspected,
+};
+
+/// Takes the body of a retry; answers `{plan, planHash, refusal}`: the plan, null where none can be
+/// made, its name for `planHash`, and what a retry would be refused with now, or null.
+pub(in crate::api) async fn retry_plan(
+    State(api): State<Api>,
+    call: Call,
+) -> Result<Reply, ApiError> {
+    let caller = call.caller(&api, Scope::Read).await?;
+    let source = call.run_id()?;
+    let body = call.optional_object(api.limits.body_bytes).await?;
+    let Inspected { planned, refusal } = api.intake.plan(&caller, &source, body).await?;
+    let refusal = refusal.map(|refusal| ApiError::from(refusal).to_value());
+    Reply::new(&json!({
+        "plan": planned.as_ref().map(|planned| json!(planned.plan)),
+        "planHash": planned.as_ref().map(|planned| planned.plan_hash()),
+        "refusal": refusal.unwrap_or(Value::Null),
+    }))
+}
