@@ -18,6 +18,7 @@ mod input;
 mod json_text;
 mod migrate;
 mod output;
+mod plan_view;
 mod retries;
 mod runs;
 mod serve;

@@ -102,7 +102,8 @@ fn id(value: &Value) -> String {
     table::printable(id.and_then(Value::as_str).unwrap_or_default())
 }
 
-fn parse(data: &str) -> Result<Value, CliError> {
+/// The data of an answer as a value.
+pub(super) fn parse(data: &str) -> Result<Value, CliError> {
     read(data)
 }
 

@@ -161,10 +161,9 @@ impl Planned {
     fn hash_parts(&self) -> [String; 3] {
         let digest = |text: &str| {
             let bytes = Sha256::digest(text.as_bytes());
-            bytes[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect()
+            let first = bytes.iter().take(8);
+            let first = first.fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
+            format!("{first:016x}")
         };
         [
             digest(self.definition_hash.as_str()),

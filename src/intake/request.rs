@@ -40,6 +40,16 @@ const MOST_REASON: usize = 1_000;
 /// How far ahead `notBefore` may be, in days.
 const MOST_DAYS_AHEAD: i64 = 366;
 
+/// What runs again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Mode {
+    /// What has not succeeded.
+    #[default]
+    Failed,
+    /// Everything but the trigger.
+    All,
+}
+
 /// A request body that has been read.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -55,7 +65,7 @@ pub struct Request {
     variables: Map<String, Value>,
     node_results: Vec<(NodePath, Value)>,
     from: Option<NodePath>,
-    all: bool,
+    mode: Mode,
     acknowledge: Vec<NodePath>,
     new_effect_key: Vec<NodePath>,
     pub(super) plan_hash: Option<String>,
@@ -89,7 +99,11 @@ impl Request {
             from: from
                 .map(|from| node_path("fromNodeId", &from))
                 .transpose()?,
-            all: one_of(&members, "mode", ["failed", "all"])?,
+            mode: if one_of(&members, "mode", ["failed", "all"])? {
+                Mode::All
+            } else {
+                Mode::Failed
+            },
             acknowledge: paths(&members, "acknowledge")?,
             new_effect_key: paths(&members, "newEffectKey")?,
             plan_hash: text(&members, "planHash")?,
@@ -170,7 +184,7 @@ impl Request {
         let variables = self.variables.keys().map(|name| format!("$vars.{name}"));
         Choices {
             from: self.from.clone(),
-            all: self.all,
+            all: self.mode == Mode::All,
             pinned: pinned.collect(),
             acknowledged: self.acknowledge.clone(),
             new_effect_key: self.new_effect_key.clone(),
@@ -287,7 +301,7 @@ mod tests {
         ] {
             let request = Request::read(body).unwrap();
             assert_eq!(request.frozen().as_str(), "{}");
-            assert!(request.reason.is_none() && !request.all && !request.latest);
+            assert!(request.reason.is_none() && request.mode == Mode::Failed && !request.latest);
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError},
-    intake::Inspected,
+    intake::{Inspected, Planned},
 };
 
 /// Takes the body of a retry; answers `{plan, planHash, refusal}`: the plan, null where none can be
@@ -21,7 +21,7 @@ pub(in crate::api) async fn retry_plan(
     let refusal = refusal.map(|refusal| ApiError::from(refusal).to_value());
     Reply::new(&json!({
         "plan": planned.as_ref().map(|planned| json!(planned.plan)),
-        "planHash": planned.as_ref().map(|planned| planned.plan_hash()),
+        "planHash": planned.as_ref().map(Planned::plan_hash),
         "refusal": refusal.unwrap_or(Value::Null),
     }))
 }

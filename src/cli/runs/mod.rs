@@ -1,9 +1,12 @@
 //! `redrive runs`: runs, over the API.
 
 mod cancel;
+mod chain;
+mod choices;
 mod get;
 mod import;
 mod list;
+mod plan;
 mod retry;
 mod start;
 
@@ -22,8 +25,12 @@ pub(super) enum Runs {
     Start(start::Start),
     /// Import an ended run as another platform shows it
     Import(import::Import),
+    /// Show what a retry of a run would do
+    Plan(plan::Plan),
     /// Retry a failed or cancelled run from its failure point
     Retry(retry::Retry),
+    /// Show a run's retries and theirs
+    Chain(chain::Chain),
     /// Cancel a run
     Cancel(cancel::Cancel),
 }
@@ -35,7 +42,9 @@ impl Runs {
             Self::Get(get) => &get.api,
             Self::Start(start) => &start.api,
             Self::Import(import) => &import.api,
+            Self::Plan(plan) => &plan.api,
             Self::Retry(retry) => &retry.api,
+            Self::Chain(chain) => &chain.api,
             Self::Cancel(cancel) => &cancel.api,
         };
         api.output.format()
@@ -47,7 +56,9 @@ impl Runs {
             Self::Get(get) => get.run().await,
             Self::Start(start) => start.run().await,
             Self::Import(import) => import.run().await,
+            Self::Plan(plan) => plan.run().await,
             Self::Retry(retry) => retry.run().await,
+            Self::Chain(chain) => chain.run().await,
             Self::Cancel(cancel) => cancel.run().await,
         }
     }

@@ -1,8 +1,8 @@
 //! `redrive runs retry`.
 
 use clap::Args;
-use serde_json::json;
 
+use super::choices::Choices;
 use crate::cli::{CliError, client::ApiArgs, view};
 
 /// Arguments of `redrive runs retry`.
@@ -10,9 +10,8 @@ use crate::cli::{CliError, client::ApiArgs, view};
 pub(in crate::cli) struct Retry {
     /// The failed or cancelled run
     id: String,
-    /// Why: recorded with the retry
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    choices: Box<Choices>,
     #[command(flatten)]
     pub(super) api: ApiArgs,
 }
@@ -20,9 +19,7 @@ pub(in crate::cli) struct Retry {
 impl Retry {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let client = self.api.client.client()?;
-        let body = self
-            .reason
-            .map(|reason| json!({ "reason": reason }).to_string());
+        let body = self.choices.body()?;
         let data = client.post(&["runs", &self.id, "retry"], body).await?;
         self.api.output.one(&data, view::accepted)
     }

@@ -424,7 +424,7 @@ async fn a_plan_that_has_changed_since_it_was_shown_is_refused(ledger: Ledger) {
 async fn a_retry_with_a_later_start_waits_for_it(ledger: Ledger) {
     let (target, app) = (Target::start().await, TestApp::start(ledger).await);
     let source = failed_line(&app, &target).await;
-    let later = chrono::Utc::now() + chrono::TimeDelta::milliseconds(1_500);
+    let later = now() + chrono::TimeDelta::milliseconds(1_500);
     let body = json!({ "notBefore": later.to_rfc3339(), "lane": "bulk" });
     let accepted = app.post(&retry_path(&source), &body).await;
     assert_eq!(accepted["waitingFor"], "schedule");
@@ -444,7 +444,7 @@ async fn a_retry_with_a_later_start_waits_for_it(ledger: Ledger) {
     );
 
     let source = failed_line(&app, &target).await;
-    let far = chrono::Utc::now() + chrono::TimeDelta::days(300);
+    let far = now() + chrono::TimeDelta::days(300);
     let body = json!({ "notBefore": far.to_rfc3339() });
     let accepted = app.post(&retry_path(&source), &body).await;
     let path = format!("/v1/runs/{}/cancel", accepted["id"].as_str().unwrap());
@@ -453,7 +453,7 @@ async fn a_retry_with_a_later_start_waits_for_it(ledger: Ledger) {
         app.ended(&app.retry(&source).await).await["status"],
         "success"
     );
-    let beyond = chrono::Utc::now() + chrono::TimeDelta::days(367);
+    let beyond = now() + chrono::TimeDelta::days(367);
     let body = json!({ "notBefore": beyond.to_rfc3339() });
     assert_eq!(refused(&app, &source, &body).await.0, 400);
     app.stop().await;
@@ -531,4 +531,8 @@ async fn the_chain_shows_every_retry_and_the_effective_outcome(ledger: Ledger) {
     let (status, _) = app.call("GET", "/v1/runs/run_none/chain", None).await;
     assert_eq!(status, 404);
     app.stop().await;
+}
+
+fn now() -> chrono::DateTime<chrono::Utc> {
+    redrive::domain::Clock::now(&redrive::domain::SystemClock)
 }
