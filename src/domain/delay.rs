@@ -53,6 +53,34 @@ impl RetryDelay {
     }
 }
 
+/// The exponential delay after so many failures, at most `max`.
+pub(super) fn exponential(
+    first: Duration,
+    multiplier: f64,
+    max: Duration,
+    failed: u32,
+) -> Duration {
+    let mut delays = ExponentialBackoff {
+        initial_interval: first,
+        current_interval: first,
+        max_interval: max,
+        multiplier,
+        randomization_factor: 0.0,
+        max_elapsed_time: None,
+        ..ExponentialBackoff::default()
+    };
+    let mut delay = first.min(max);
+    // Once it has reached its bound, or does not grow, it stays.
+    for number in 0..failed {
+        let next = delays.next_backoff().unwrap_or(max);
+        if number > 0 && next == delay {
+            break;
+        }
+        delay = next;
+    }
+    delay
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ mod json;
 mod lane;
 mod node;
 mod path;
+mod policy;
 mod refusal;
 mod retry;
 mod run;
@@ -27,6 +28,7 @@ pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value
 pub use lane::{Lane, PerLane};
 pub use node::{Attempt, CHILD_RUN_ID, ErrorClass, ITERATIONS, NodeError, NodeRecord, NodeStatus};
 pub use path::{InvalidPath, NodePath, PathSegment};
+pub use policy::{Backoff, DelayJitter, RetryPolicy};
 pub use refusal::{Refusal, RefusalReason};
 pub use retry::{IllegalTransition, Retry, RetryEvent, RetryState};
 pub use run::{Run, RunStatus, Simulation, VariableWrite, WaitingFor};

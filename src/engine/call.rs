@@ -103,6 +103,12 @@ impl Drive<'_> {
             self.signals.cancelled.cancelled().await;
             tokio::time::sleep(self.engine.cancel_grace).await;
         };
+        let timeout = async {
+            match node.timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
         let started = Instant::now();
         let outcome = AssertUnwindSafe(async { prepared.handler.run(call).await }).catch_unwind();
         tokio::select! {
@@ -116,6 +122,7 @@ impl Drive<'_> {
             () = self.signals.lost.cancelled() => Answer::LeaseLost,
             () = self.signals.abort.cancelled() => Answer::Aborted,
             () = grace => Answer::Cancelled,
+            () = timeout => Answer::Outcome(Box::new(Err(timed_out(prepared)))),
         }
     }
 
@@ -141,6 +148,19 @@ impl Drive<'_> {
         self.end_record(&mut record, NodeStatus::Cancelled, Some(&error));
         self.put(at, record, true);
     }
+}
+
+/// The node's own time-out: what has effects may have had them.
+fn timed_out(prepared: &Prepared) -> NodeError {
+    let class = match prepared.record.effect {
+        Some(_) => ErrorClass::InDoubt,
+        None => ErrorClass::Timeout,
+    };
+    NodeError::new(
+        class,
+        "timed_out",
+        "the node took longer than its timeoutMs",
+    )
 }
 
 fn panicked() -> NodeError {

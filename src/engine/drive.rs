@@ -16,7 +16,7 @@ use crate::{
     config::LimitsConfig,
     domain::{
         Clock, ErrorClass, Jitter, JsonError, JsonText, LastAttempt, NodeError, NodeRecord,
-        NodeStatus, RetryDelay, RunStatus, WaitingFor, format_timestamp,
+        NodeStatus, RetryDelay, RunStatus, Timestamp, WaitingFor, format_timestamp,
     },
     store::{Checkpoint, Claim, Finish, Finished, Parking, Store, StoreError, Written},
     workflow::{At, Definition, DefinitionLimits},
@@ -24,6 +24,9 @@ use crate::{
 
 /// Leases a run may lose without a node outcome between them.
 pub const MOST_LOST_LEASES: i64 = 5;
+
+/// The longest that a worker waits for the next node of a run that it holds.
+const MOST_HELD: Duration = Duration::from_secs(1);
 
 /// Executes runs. One engine serves any number of runs at once.
 #[derive(Debug, Clone)]
@@ -237,7 +240,7 @@ impl Drive<'_> {
                     self.settle_loop(at);
                     None
                 }
-                Next::Hold(due_at) => Some(self.park(due_at).await?),
+                Next::Hold(due_at) => self.hold(due_at).await?,
                 Next::End if self.state.is_partial() => Some(self.end(RunStatus::Partial).await?),
                 Next::End => Some(self.end(RunStatus::Success).await?),
             };
@@ -298,10 +301,23 @@ impl Drive<'_> {
         self.put(at, record, false);
     }
 
-    async fn park(
-        &mut self,
-        due_at: Option<crate::domain::Timestamp>,
-    ) -> Result<Stopped, EngineError> {
+    /// Waits for what is due within a second; for anything else the worker is free meanwhile.
+    async fn hold(&mut self, due_at: Option<Timestamp>) -> Result<Option<Stopped>, EngineError> {
+        let left = due_at.map(|due| due - self.engine.clock.now());
+        let short = left.and_then(|left| left.to_std().ok());
+        let Some(short) = short.filter(|left| *left <= MOST_HELD) else {
+            return self.park(due_at).await.map(Some);
+        };
+        tokio::select! {
+            () = self.signals.lost.cancelled() => {}
+            () = self.signals.cancelled.cancelled() => {}
+            () = self.signals.drain.cancelled() => {}
+            () = tokio::time::sleep(short) => {}
+        }
+        Ok(None)
+    }
+
+    async fn park(&mut self, due_at: Option<Timestamp>) -> Result<Stopped, EngineError> {
         let now = self.engine.clock.now();
         let waiting_for = self.waiting_for();
         let parking = |checkpoint| Parking {

@@ -35,7 +35,8 @@ impl Drive<'_> {
             .handlers
             .get(&node.kind)
             .ok_or_else(|| no_handler(&node.kind))?;
-        let due = self.state.due(at);
+        // After a failure it is attempted again; without one the time that it asked for has come.
+        let due = self.state.due(at).filter(|_| record.error.is_none());
         let input = self.input(at, &record, due.is_some())?;
         let text = self.checked_input(&input)?;
         let effects = node

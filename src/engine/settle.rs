@@ -1,6 +1,10 @@
 //! After a node's call: its outcome becomes its record.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     drive::{Drive, error_text},
@@ -11,10 +15,18 @@ use super::{
 use crate::{
     domain::{
         ErrorClass, JsonText, LastAttempt, MAX_NESTING, NodeError, NodePath, NodeRecord,
-        NodeStatus, VariableWrite, format_timestamp, parse_json,
+        NodeStatus, SideEffects, VariableWrite, format_timestamp, parse_json,
     },
-    workflow::At,
+    workflow::{At, side_effects_of},
 };
+
+/// From 0 to 1.
+fn chance() -> f64 {
+    let bytes: [u8; 4] = Uuid::new_v4().as_bytes()[..4]
+        .try_into()
+        .unwrap_or_default();
+    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
+}
 
 impl Drive<'_> {
     /// Records what a call gave.
@@ -111,7 +123,38 @@ impl Drive<'_> {
             LastAttempt::Failed
         };
         record.effect = record.effect.map(|effect| effect.settled(last));
+        if let Some(delay) = self.another_attempt(at, &record, &error) {
+            self.attempt_again(at, record, error, delay);
+            return;
+        }
         self.close(&mut record, NodeStatus::Failure, Some(error));
+        self.put(at, record, true);
+    }
+
+    /// The delay before the next attempt, if the node's policy has one.
+    fn another_attempt(&self, at: At, record: &NodeRecord, error: &NodeError) -> Option<Duration> {
+        let node = self.state.node(at);
+        let policy = node.retry_policy()?;
+        let effects = match &record.effect {
+            Some(effect) if effect.is_unsafe => SideEffects::Unsafe,
+            _ => side_effects_of(node),
+        };
+        let attempts = record.attempts.len();
+        if !policy.allows(error.class, effects, attempts) || self.signals.cancelled.is_cancelled() {
+            return None;
+        }
+        let failed = u32::try_from(attempts).unwrap_or(u32::MAX);
+        Some(policy.delay(failed, error.retry_after_ms, chance()))
+    }
+
+    fn attempt_again(&mut self, at: At, mut record: NodeRecord, error: NodeError, delay: Duration) {
+        let now = self.engine.clock.now();
+        let due = TimeDelta::from_std(delay)
+            .ok()
+            .and_then(|delay| now.checked_add_signed(delay));
+        record.due_at = Some(format_timestamp(due.unwrap_or(now)));
+        self.close(&mut record, NodeStatus::Scheduled, Some(error));
+        record.finished_at = None;
         self.put(at, record, true);
     }
 

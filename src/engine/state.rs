@@ -165,14 +165,14 @@ impl RunState {
         nodes.map(|at| self.record(at))
     }
 
-    /// Nodes that the trigger does not lead to and that have no record.
+    /// Nodes that the trigger does not lead to and that are not skipped yet.
     pub(super) fn unreachable(&self) -> Vec<At> {
         let all = self.definition.body(TOP).members.iter();
         let all = all.map(|node| At {
             frame: TOP,
             node: *node,
         });
-        all.filter(|at| !self.reachable[at.node] && self.record(*at).is_none())
+        all.filter(|at| !self.reachable[at.node] && self.status(*at) == NodeStatus::Pending)
             .collect()
     }
 
@@ -247,26 +247,31 @@ impl RunState {
             Some(&slot.view)
         };
         let iterations = |id: &NodeId| Some(self.iterations_value(visible(id)?));
+        let loops = self.loops_around(at.frame);
+        let nothing = Map::new();
         let scope = RunScope {
             definition: &self.definition,
             trigger: self.trigger,
             node: at.node,
             records: &records,
             iterations: &iterations,
-            loops: &self.loops_around(at.frame),
+            loops: &loops,
             variables: &self.variables,
             props: &self.props,
-            inputs: &Map::new(),
+            inputs: &nothing,
             workflow_id: self.workflow_id.as_deref(),
             run_id: self.run_id.as_str(),
         };
-        let node = self.node(at);
-        resolve_payload(
-            &node.kind,
-            &node.payload,
-            &scope,
-            &ExpressionLimits::default(),
-        )
+        let (node, limits) = (self.node(at), ExpressionLimits::default());
+        let inputs = match &node.input_mapping {
+            Some(mapping) => object(resolve_payload("", mapping, &scope, &limits)?),
+            None => Map::new(),
+        };
+        let scope = RunScope {
+            inputs: &inputs,
+            ..scope
+        };
+        resolve_payload(&node.kind, &node.payload, &scope, &limits)
     }
 
     /// The loops around a frame, the innermost first.

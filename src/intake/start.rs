@@ -13,7 +13,7 @@ use crate::{
         Timestamp, WaitingFor, format_timestamp,
     },
     store::{AcceptedStart, NewStart},
-    workflow::{Definition, ExpressionLimits, Node},
+    workflow::{Definition, ExpressionLimits, Node, misfit},
 };
 
 /// The type of a trigger that a start fires.
@@ -36,6 +36,10 @@ impl Intake {
         let now = self.clock.now();
         let id = run_id(&members, now)?;
         let payload = user_object(&members, "payload")?;
+        let fired = definition.find(trigger.id.as_str()).unwrap_or_default();
+        if let Some(why) = misfit(&definition.input_schema(fired), &payload) {
+            return Err(invalid(why));
+        }
         let prop_values = user_object(&members, "propValues")?;
         let stored = stored(value)?;
         let start = NewStart {

@@ -193,7 +193,7 @@ ledger! {
     /// only those.
     ask fn nodes(&self, run: &RunId, paths: Option<&[NodePath]>) -> Vec<NodeRecord>;
 
-    /// The logged variable writes of these runs, in order of time.
+    /// The logged variable writes of these runs, run by run in the order given.
     ask fn variable_writes(&self, runs: &[RunId]) -> Vec<(RunId, VariableWrite)>;
 
     /// An accepted retry of an organisation.

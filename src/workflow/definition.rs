@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Body, DefinitionError, Node, VariableDef, ancestors::Ancestors, read};
+use super::{
+    Body, DefinitionError, InputField, Node, VariableDef, ancestors::Ancestors,
+    input_schema::read_schema, read,
+};
 use crate::domain::{MAX_NESTING, NodeId};
 
 /// The limits that a definition is held to.
@@ -56,6 +59,7 @@ pub struct Definition {
     pub(super) positions: HashMap<String, usize>,
     pub(super) triggers: Vec<usize>,
     pub(super) variables: Vec<VariableDef>,
+    pub(super) input_schema: Vec<InputField>,
     pub(super) bodies: Vec<Body>,
     /// Every position, parents before children and loops before their bodies.
     pub(super) topological: Vec<usize>,
@@ -148,6 +152,14 @@ impl Definition {
     #[must_use]
     pub fn variables(&self) -> &[VariableDef] {
         &self.variables
+    }
+
+    /// What the payload of a start must hold that fires this trigger: what the definition says,
+    /// and what the trigger's own `inputSchema` says.
+    #[must_use]
+    pub fn input_schema(&self, trigger: usize) -> Vec<InputField> {
+        let own = read_schema(self.nodes[trigger].payload.get("inputSchema"));
+        self.input_schema.iter().cloned().chain(own).collect()
     }
 
     /// The declared variable with this name.

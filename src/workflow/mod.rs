@@ -4,7 +4,7 @@
 //! which trigger. Expressions stay text in the payloads; [`resolve_payload`] gives a payload its
 //! values when the node runs, from whatever [`Scope`] the caller has.
 //!
-//! To support another node kind or member, take it off the lists in `reserved.rs`; to teach
+//! To teach
 //! expressions a new head, add it to [`expression::Head`], its reader in `expression/parse.rs` and
 //! its value in `expression/scope.rs`.
 
@@ -16,11 +16,12 @@ mod error;
 pub mod expression;
 mod frames;
 mod graph;
+mod input_schema;
 mod legacy;
 mod node;
+mod policy;
 mod read;
 mod reads;
-mod reserved;
 mod side_effects;
 mod validate;
 mod variables;
@@ -34,6 +35,7 @@ pub use expression::{
     resolve_payload,
 };
 pub use frames::{At, Frames, TOP};
+pub use input_schema::{InputField, misfit};
 pub use node::{Node, OnError};
 pub use reads::reads_any_of;
 pub use side_effects::{side_effects_by_kind, side_effects_of};

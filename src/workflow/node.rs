@@ -1,8 +1,10 @@
 //! One node of a definition.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::domain::{NodeId, SideEffects};
+use crate::domain::{NodeId, RetryPolicy, SideEffects};
 
 /// What a node's failure means for its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +35,13 @@ pub struct Node {
     pub connector: Option<Value>,
     /// What its failure means.
     pub on_error: OnError,
+    /// What `$inputs` is in its payload, with expressions unresolved: an object. None for a node
+    /// that was not expanded from a block.
+    pub input_mapping: Option<Value>,
+    /// Its own `retry`; see [`Node::retry_policy`].
+    pub retry: Option<RetryPolicy>,
+    /// How long one attempt of it may take.
+    pub timeout: Option<Duration>,
     /// What repeating it means, when the node declares it.
     pub side_effects: Option<SideEffects>,
     /// Whether it is one of the definition's triggers. Triggers fire, they are never executed.

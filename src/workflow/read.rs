@@ -12,8 +12,9 @@ use super::{
     bodies::read_bodies,
     edge::branches_of,
     expression::json_bytes,
+    input_schema::read_input_schema,
     legacy::{LegacyTrigger, legacy_trigger},
-    reserved,
+    policy::{read_retry, read_timeout},
     variables::read_variables,
 };
 use crate::domain::{NodeId, SideEffects, nesting};
@@ -31,7 +32,6 @@ pub(super) fn read(
         let message = format!("a definition may nest at most {} levels", limits.nesting);
         return Err(DefinitionError::new(message));
     }
-    reserved::check_definition(members)?;
     let sources = node_sources(members)?;
     let legacy = legacy_trigger(members, sources)?;
     let mut positions = HashMap::with_capacity(sources.len() + 2);
@@ -52,6 +52,7 @@ pub(super) fn read(
         positions,
         triggers,
         variables: read_variables(members)?,
+        input_schema: read_input_schema(members),
         bodies,
         topological,
         is_legacy: legacy.is_some(),
@@ -134,7 +135,6 @@ fn read_node(
         }
         Some(_) => return Err(wrong("type", "must be a text")),
     };
-    reserved::check_node(&kind, source)?;
     let given = |name: &str| source.get(name).filter(|value| !value.is_null());
     let payload = match given("payload").or_else(|| given("props")) {
         None => Value::Object(Map::new()),
@@ -154,6 +154,9 @@ fn read_node(
         branch: read_branch(source)?,
         connector: given("connector").cloned(),
         on_error: read_on_error(source)?,
+        input_mapping: read_input_mapping(source)?,
+        retry: read_retry(source)?,
+        timeout: read_timeout(source)?,
         side_effects: read_side_effects(source)?,
         is_trigger: false,
         body: 0,
@@ -183,6 +186,18 @@ fn read_on_error(source: &Members) -> Result<OnError, DefinitionError> {
             Some("continue") => Ok(OnError::Continue),
             _ => Err(wrong("onError", "must be \"stop\" or \"continue\"")),
         },
+    }
+}
+
+/// `blockContext.inputMapping`: what the block that a node was expanded from was given.
+fn read_input_mapping(source: &Members) -> Result<Option<Value>, DefinitionError> {
+    let mapping = source
+        .get("blockContext")
+        .and_then(|context| context.get("inputMapping"));
+    match mapping {
+        None | Some(Value::Null) => Ok(None),
+        Some(mapping) if mapping.is_object() => Ok(Some(mapping.clone())),
+        Some(_) => Err(wrong("blockContext.inputMapping", "must be an object")),
     }
 }
 

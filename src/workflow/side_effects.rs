@@ -16,6 +16,12 @@ const INNER: &[&str] = &[
     "set-variable",
     "delay",
     "for-each",
+    "list-max",
+    "list-min",
+    "convert-to-wei",
+    "convert-from-wei",
+    "wait",
+    "trigger-workflow",
     "manual",
 ];
 

@@ -34,6 +34,7 @@ impl Definition {
             };
             walk.value(&node.payload)
                 .and_then(|()| walk.condition())
+                .and_then(|()| walk.input_mapping())
                 .map_err(|e| e.at_field(walk.field.join(".")).at_node(self.id(position)))?;
         }
         Ok(())
@@ -66,6 +67,14 @@ impl Walk<'_> {
                 Ok(())
             }),
             Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
+
+    fn input_mapping(&mut self) -> Result<(), DefinitionError> {
+        self.field = vec!["blockContext".to_owned(), "inputMapping".to_owned()];
+        match &self.definition.node(self.position).input_mapping {
+            Some(mapping) => self.value(mapping),
+            None => Ok(()),
         }
     }
 

@@ -18,6 +18,7 @@ mod fidelity;
 mod intents;
 mod loops;
 mod mixtures;
+mod policies;
 mod pool;
 mod reads;
 mod resume;

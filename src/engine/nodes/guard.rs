@@ -77,9 +77,14 @@ impl Guard {
 
     /// Whether this address may be connected to.
     pub(super) fn allows(&self, address: IpAddr) -> bool {
+        self.names(address) || is_global(address.to_canonical())
+    }
+
+    /// Whether the configuration names this address.
+    pub(super) fn names(&self, address: IpAddr) -> bool {
         let plain = address.to_canonical();
         let listed = |net: &IpNet| net.contains(&plain) || net.contains(&address);
-        self.allowed.iter().any(listed) || is_global(plain)
+        self.allowed.iter().any(listed)
     }
 
     /// Whether the host of a URL may be asked for: names are checked when they are resolved.

@@ -84,12 +84,9 @@ impl NodeHandler for HttpRequest {
 }
 
 fn request(payload: &Payload<'_>, call: &NodeCall<'_>) -> Result<Request, NodeError> {
-    let url = url(payload)?;
-    let mut headers = headers(payload)?;
-    let (body, kind) = body(payload);
-    if let (Some(kind), false) = (kind, headers.contains_key(CONTENT_TYPE)) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    }
+    let url = given_url(payload, call.kind)?;
+    let mut headers = given_headers(payload)?;
+    let body = content(payload, &mut headers);
     let key = call
         .effect_key
         .and_then(|key| HeaderValue::from_str(key).ok());
@@ -111,9 +108,10 @@ fn request(payload: &Payload<'_>, call: &NodeCall<'_>) -> Result<Request, NodeEr
     })
 }
 
-fn url(payload: &Payload<'_>) -> Result<Url, NodeError> {
+/// The URL of a node that calls one.
+pub(super) fn given_url(payload: &Payload<'_>, kind: &str) -> Result<Url, NodeError> {
     let url = Url::parse(payload.text("url")?.trim()).map_err(|error| {
-        let message = format!("http-request: `url` is no URL: {error}");
+        let message = format!("{kind}: `url` is no URL: {error}");
         NodeError::new(ErrorClass::Permanent, "invalid_url", message)
     })?;
     check_url(&url)?;
@@ -137,7 +135,8 @@ fn method(payload: &Payload<'_>) -> Result<Method, NodeError> {
     Ok(method.unwrap_or(Method::GET))
 }
 
-fn headers(payload: &Payload<'_>) -> Result<HeaderMap, NodeError> {
+/// The headers that a node wants to send, without those of the connection.
+pub(super) fn given_headers(payload: &Payload<'_>) -> Result<HeaderMap, NodeError> {
     const TAKES: &str = "an object of at most 100 headers";
     let given = payload.optional_as("headers", TAKES, |value| {
         value
@@ -168,7 +167,15 @@ fn headers(payload: &Payload<'_>) -> Result<HeaderMap, NodeError> {
     Ok(headers)
 }
 
-/// The body and the type it has unless the headers say otherwise.
+/// The body; its type goes into the headers, unless they say one.
+pub(super) fn content(payload: &Payload<'_>, headers: &mut HeaderMap) -> Bytes {
+    let (body, kind) = body(payload);
+    if let (Some(kind), false) = (kind, headers.contains_key(CONTENT_TYPE)) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    body
+}
+
 fn body(payload: &Payload<'_>) -> (Bytes, Option<&'static str>) {
     match payload.optional("body") {
         None => (Bytes::new(), None),

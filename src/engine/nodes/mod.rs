@@ -19,6 +19,7 @@ use crate::{
 mod compare;
 mod condition;
 mod delay;
+mod extreme;
 mod fields;
 mod filter;
 mod format;
@@ -34,9 +35,11 @@ mod number;
 mod payload;
 mod pluck;
 mod regex;
+mod send_webhook;
 mod set_variable;
 #[cfg(test)]
 mod testing;
+mod wei;
 
 /// Why the kinds can't be made of a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -60,16 +63,26 @@ pub fn built_in(
     http: &HttpConfig,
     connectors: &BTreeMap<String, Secret>,
 ) -> Result<Handlers, BuildError> {
-    let client = http_client::HttpClient::guarded(guard::Guard::new(&http.allow_networks))?;
+    let guard = guard::Guard::new(&http.allow_networks);
+    let client = http_client::HttpClient::guarded(guard.clone())?;
+    let webhook = send_webhook::SendWebhook {
+        client: client.clone(),
+        guard,
+    };
     let mut handlers = Handlers::default()
+        .with("convert-from-wei", Arc::new(Pure(wei::from_wei)))
+        .with("convert-to-wei", Arc::new(Pure(wei::to_wei)))
         .with("delay", Arc::new(Pure(delay::run)))
         .with("filter", Arc::new(Pure(filter::run)))
         .with("format", Arc::new(Pure(format::run)))
         .with("http-request", Arc::new(http_request::HttpRequest(client)))
         .with("if", Arc::new(Pure(if_else::run)))
+        .with("list-max", Arc::new(Pure(extreme::greatest)))
+        .with("list-min", Arc::new(Pure(extreme::least)))
         .with("log", Arc::new(Pure(log::run)))
         .with("pluck", Arc::new(Pure(pluck::run)))
         .with("regex", Arc::new(regex::Matcher))
+        .with("send-webhook", Arc::new(webhook))
         .with("set-variable", Arc::new(Pure(set_variable::run)));
     for (types, gateway) in gateway::configured(connectors)? {
         handlers = handlers.with_fallback(types, Arc::new(gateway));
@@ -107,6 +120,10 @@ mod tests {
         let effects =
             |kind: &str, payload: Value| handlers.get(kind).unwrap().side_effects(&payload);
         for kind in [
+            "convert-from-wei",
+            "convert-to-wei",
+            "list-max",
+            "list-min",
             "delay",
             "filter",
             "format",

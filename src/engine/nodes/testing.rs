@@ -89,6 +89,13 @@ impl Call {
         }
     }
 
+    pub(super) fn with_key(self, key: &str) -> Self {
+        Self {
+            effect_key: Some(key.to_owned()),
+            ..self
+        }
+    }
+
     pub(super) fn without_key(self) -> Self {
         Self {
             effect_key: None,

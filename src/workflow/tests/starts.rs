@@ -66,7 +66,7 @@ fn other_references_and_broken_expressions_are_refused() {
         ("{{$item.x}}", "`$item` has a value only inside a loop"),
         (
             "{{$for.a.index || 0}}",
-            "`$for.a.index` has a value only inside a loop",
+            "this node is not in the body of a loop `a`",
         ),
         ("{{ a.result", "but the text ends"),
         ("{{ a. }}", "expected a name"),

@@ -69,7 +69,7 @@ contract! {
         a_plan_that_reuses_what_is_not_there_writes_nothing,
         a_refused_retry_ends_its_run,
         a_checkpoint_replaces_records_in_their_place,
-        variable_writes_come_in_order_of_time,
+        variable_writes_come_in_order_of_the_line,
         a_parked_run_is_due_at_its_time,
         a_finished_run_never_changes,
         an_uncreated_run_ends_only_by_refusal_or_cancellation;

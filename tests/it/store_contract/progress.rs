@@ -167,7 +167,7 @@ pub(super) async fn a_checkpoint_replaces_records_in_their_place(ledger: &Ledger
     assert!(none.is_empty());
 }
 
-pub(super) async fn variable_writes_come_in_order_of_time(ledger: &Ledger) {
+pub(super) async fn variable_writes_come_in_order_of_the_line(ledger: &Ledger) {
     let store = &ledger.store;
     let at = now();
     let write = |name: &str, after: i64| VariableWrite {
@@ -197,12 +197,12 @@ pub(super) async fn variable_writes_come_in_order_of_time(ledger: &Ledger) {
     assert_eq!(
         log,
         [
+            ("run_a", write("late", 5)),
             ("run_a", write("early", 1)),
             ("run_a", write("early again", 1)),
+            ("run_b", write("late", 5)),
             ("run_b", write("early", 1)),
             ("run_b", write("early again", 1)),
-            ("run_a", write("late", 5)),
-            ("run_b", write("late", 5)),
         ]
     );
     assert!(store.variable_writes(&[]).await.unwrap().is_empty());

@@ -31,6 +31,7 @@ struct Shared {
     calls: Mutex<Vec<Call>>,
     answers: Mutex<HashMap<String, VecDeque<u16>>>,
     held: Mutex<HashMap<String, Arc<Notify>>>,
+    retry_after: Mutex<HashMap<String, u32>>,
     arrived: Notify,
 }
 
@@ -42,6 +43,7 @@ impl Target {
             calls: Mutex::default(),
             answers: Mutex::default(),
             held: Mutex::default(),
+            retry_after: Mutex::default(),
             arrived: Notify::new(),
         }));
         let router = Router::new().fallback(answer).with_state(target.clone());
@@ -62,6 +64,12 @@ impl Target {
             .lock()
             .unwrap()
             .insert(path.to_owned(), statuses);
+    }
+
+    /// With every failure of a path it asks to be left alone for so many seconds.
+    pub(crate) fn retry_after(&self, path: &str, seconds: u32) {
+        let mut all = self.0.retry_after.lock().unwrap();
+        all.insert(path.to_owned(), seconds);
     }
 
     /// Holds the calls of a path, which are remembered, until what is given back is notified.
@@ -134,9 +142,15 @@ async fn answer(
     } else {
         body
     };
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let seconds = target.0.retry_after.lock().unwrap().get(&path).copied();
+    if let (Some(seconds), true) = (seconds, status.as_u16() >= 400) {
+        headers.insert("retry-after", seconds.to_string().parse().unwrap());
+    }
     (
         status,
-        [("content-type", "application/json")],
+        headers,
         format!(r#"{{"path":"{path}","got":{echo}}}"#),
     )
 }
