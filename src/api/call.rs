@@ -1,6 +1,6 @@
 //! A request on its way through a handler: who asks, about what, with which body.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
     body::Body,
@@ -38,8 +38,8 @@ const BODY_NESTING: usize = MAX_NESTING + 16;
 #[derive(Debug)]
 pub(super) struct Call {
     parts: Parts,
-    /// `{id}` of the route, decoded; none when the route has none or it is no UTF-8.
-    id: Option<String>,
+    /// The parameters of the route, decoded; none when it has none or they are no UTF-8.
+    parameters: HashMap<String, String>,
     body: Body,
 }
 
@@ -48,9 +48,13 @@ impl<S: Send + Sync> FromRequest<S> for Call {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let id = Path::<String>::from_request_parts(&mut parts, state).await;
-        let id = id.ok().map(|Path(id)| id);
-        Ok(Self { parts, id, body })
+        let parameters = Path::from_request_parts(&mut parts, state).await;
+        let parameters = parameters.map(|Path(named)| named).unwrap_or_default();
+        Ok(Self {
+            parts,
+            parameters,
+            body,
+        })
     }
 }
 
@@ -77,9 +81,14 @@ impl Call {
         }
     }
 
+    /// A parameter of the route.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+
     /// The run that the path names. What can't be an id names no run.
     pub(super) fn run_id(&self) -> Result<RunId, ApiError> {
-        let id = self.id.as_deref().and_then(|id| id.parse().ok());
+        let id = self.parameter("id").and_then(|id| id.parse().ok());
         let id: RunId = id.ok_or_else(ApiError::run_not_found)?;
         Span::current().record("run_id", id.as_str());
         Ok(id)
@@ -87,7 +96,7 @@ impl Call {
 
     /// The retry that the path names.
     pub(super) fn retry_id(&self) -> Result<RetryId, ApiError> {
-        let id = self.id.as_deref().and_then(|id| id.parse().ok());
+        let id = self.parameter("id").and_then(|id| id.parse().ok());
         let id: RetryId = id.ok_or_else(ApiError::retry_not_found)?;
         Span::current().record("retry_id", id.as_str());
         Ok(id)
@@ -95,7 +104,7 @@ impl Call {
 
     /// The dead letter that the path names.
     pub(super) fn dead_letter_id(&self) -> Result<DeadLetterId, ApiError> {
-        let id = self.id.as_deref().and_then(|id| id.parse().ok());
+        let id = self.parameter("id").and_then(|id| id.parse().ok());
         id.ok_or_else(ApiError::dead_letter_not_found)
     }
 

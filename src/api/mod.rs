@@ -81,6 +81,7 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{id}/retry-plan", post(runs::retry_plan))
         .route("/v1/runs/{id}/chain", get(runs::chain))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/runs/{id}/nodes/{nodeId}/resume", post(runs::resume))
         .route("/v1/retries", get(retries::list))
         .route("/v1/retries/{id}", get(retries::get))
         .route("/v1/dead-letters", get(dead_letters::list))

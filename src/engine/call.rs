@@ -10,6 +10,7 @@ use super::{
     handler::{NodeCall, NodeOutput},
     prepare::Prepared,
     signals::LEASE_OVER,
+    waits::WAIT,
 };
 use crate::{
     domain::{ErrorClass, NodeError, NodeStatus},
@@ -34,6 +35,9 @@ impl Drive<'_> {
         if self.state.node(at).loop_body.is_some() {
             self.start_loop(at);
             return Ok(None);
+        }
+        if self.state.node(at).kind == WAIT {
+            return self.step_wait(at).await;
         }
         let span = self.node_span(at);
         self.step_in_span(at).instrument(span).await

@@ -121,6 +121,7 @@ impl Engine {
         if claim.run.cancel_requested_at.is_some() {
             signals.cancelled.cancel();
         }
+        drive.apply_signals().await?;
         drive.run().await
     }
 
@@ -199,6 +200,8 @@ impl Engine {
             match recorder.finish(finish).await? {
                 Finished::Ended => return Ok(Stopped::Ended(status)),
                 Finished::LeaseLost => break,
+                // A state that can't be read has no place for a signal.
+                Finished::SignalsPending => recorder.apply_all().await?,
                 Finished::CancelRequested => {}
             }
         }
@@ -318,12 +321,11 @@ impl Drive<'_> {
     }
 
     async fn park(&mut self, due_at: Option<Timestamp>) -> Result<Stopped, EngineError> {
-        let now = self.engine.clock.now();
         let waiting_for = self.waiting_for();
         let parking = |checkpoint| Parking {
             checkpoint,
             waiting_for,
-            due_at: due_at.unwrap_or(now),
+            due_at,
         };
         Ok(match self.recorder.park(parking).await? {
             Written::Done { .. } => Stopped::Parked,
@@ -359,6 +361,10 @@ impl Drive<'_> {
             Finished::Ended => Ok(Stopped::Ended(status)),
             Finished::LeaseLost => Ok(Stopped::LeaseLost),
             Finished::CancelRequested => Box::pin(self.cancel()).await,
+            Finished::SignalsPending => {
+                self.apply_signals().await?;
+                Box::pin(self.end(status)).await
+            }
         }
     }
 

@@ -92,7 +92,8 @@ fn refused(code: &str, message: String) -> NodeError {
     NodeError::new(ErrorClass::Definition, code, message)
 }
 
-fn started(mut record: NodeRecord, input: JsonText, now: Timestamp) -> NodeRecord {
+/// A record with the start mark of an attempt that sends nothing.
+pub(super) fn started(mut record: NodeRecord, input: JsonText, now: Timestamp) -> NodeRecord {
     let at = format_timestamp(now);
     let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
     record.attempts.push(Attempt {

@@ -22,6 +22,7 @@ mod signals;
 mod span;
 mod state;
 mod summary;
+mod waits;
 
 pub use drive::{Engine, EngineError, MOST_LOST_LEASES, Stopped};
 pub use handler::{

@@ -10,8 +10,10 @@ use serde_json::Number;
 
 use super::{drive::EngineError, signals::Signals};
 use crate::{
-    domain::{Jitter, JsonText, NodePath, NodeRecord, RetryDelay, VariableWrite},
-    store::{Checkpoint, Fence, Finish, Finished, Parking, Store, StoreError, Written},
+    domain::{Jitter, JsonText, NodePath, NodeRecord, RetryDelay, Timestamp, VariableWrite},
+    store::{
+        Checkpoint, Fence, Finish, Finished, Parking, Signal, Store, StoreError, TimedOut, Written,
+    },
 };
 
 /// Buffered records are written at the latest when they are so many, or so many bytes.
@@ -78,6 +80,35 @@ impl<'a> Recorder<'a> {
         self.pending.variable_writes.push(write);
     }
 
+    /// Notes that the records have the signal of this node.
+    pub(super) fn add_applied(&mut self, path: NodePath) {
+        self.pending.applied.push(path);
+    }
+
+    /// Notes that all signals are dealt with.
+    pub(super) async fn apply_all(&mut self) -> Result<(), EngineError> {
+        let signals = self.signals().await?;
+        self.pending
+            .applied
+            .extend(signals.into_iter().map(|signal| signal.path));
+        Ok(())
+    }
+
+    /// The signals that no record has yet.
+    pub(super) async fn signals(&self) -> Result<Vec<Signal>, EngineError> {
+        self.insist(|| self.store.signals(&self.fence.run_id)).await
+    }
+
+    /// Ends a wait whose time is over, unless somebody resumed it.
+    pub(super) async fn time_out(
+        &self,
+        path: &NodePath,
+        now: Timestamp,
+    ) -> Result<TimedOut, EngineError> {
+        self.insist(|| self.store.time_out(&self.fence, path, now))
+            .await
+    }
+
     /// Whether the buffer should be written although nothing depends on it yet.
     pub(super) fn is_full(&self) -> bool {
         self.pending.records.len() >= MOST_RECORDS || self.bytes >= MOST_BYTES
@@ -108,8 +139,8 @@ impl<'a> Recorder<'a> {
         self.insist(|| self.store.park(&self.fence, &parking)).await
     }
 
-    /// Makes everything buffered durable and ends the run. After `CancelRequested` the buffer is
-    /// as it was.
+    /// Makes everything buffered durable and ends the run. After `CancelRequested` and
+    /// `SignalsPending` the buffer is as it was.
     pub(super) async fn finish(
         &mut self,
         finish: impl FnOnce(Checkpoint) -> Finish,
@@ -118,7 +149,10 @@ impl<'a> Recorder<'a> {
         let finished = self
             .insist(|| self.store.finish(&self.fence, &finish))
             .await?;
-        if finished == Finished::CancelRequested {
+        if matches!(
+            finished,
+            Finished::CancelRequested | Finished::SignalsPending
+        ) {
             let records = finish.checkpoint.records.iter().enumerate();
             self.places = records
                 .map(|(place, record)| (record.path.clone(), place))
@@ -170,6 +204,7 @@ fn empty() -> Checkpoint {
         variable_writes: Vec::new(),
         total_cu: JsonText::trusted("0"),
         has_outcome: false,
+        applied: Vec::new(),
     }
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::next::Progress;
 use crate::{
     domain::{
-        JsonError, JsonText, NodeError, NodeId, NodeRecord, NodeStatus, Run, RunId, Timestamp,
-        VariableWrite,
+        JsonError, JsonText, NodeError, NodeId, NodePath, NodeRecord, NodeStatus, Run, RunId,
+        Timestamp, VariableWrite,
     },
     plan::stored_array,
     workflow::{
@@ -133,6 +133,11 @@ impl RunState {
     /// The definition's node at a place.
     pub(super) fn node(&self, at: At) -> &crate::workflow::Node {
         self.definition.node(at.node)
+    }
+
+    /// The node at a path.
+    pub(super) fn find(&self, path: &NodePath) -> Option<At> {
+        self.frames.find(&self.definition, path)
     }
 
     pub(super) fn record(&self, at: At) -> Option<&NodeRecord> {

@@ -24,8 +24,8 @@ use tracing::Instrument;
 use crate::{
     broker::Hints,
     config::LimitsConfig,
-    domain::{Clock, InvalidId, JsonText, OrganizationId, Refusal, Retry, Run, RunId},
-    store::{CancelOutcome, Store, StoreError, StoredDefinition},
+    domain::{Clock, InvalidId, JsonText, NodePath, OrganizationId, Refusal, Retry, Run, RunId},
+    store::{CancelOutcome, Resumed, Store, StoreError, StoredDefinition},
     workflow::{DefinitionError, DefinitionLimits},
 };
 
@@ -184,6 +184,33 @@ impl Intake {
     pub async fn import(&self, caller: &Caller, body: Value) -> Result<Run, IntakeError> {
         let (intake, caller) = (self.clone(), caller.clone());
         uncancelled(async move { intake.accept_import(&caller, body).await }).await
+    }
+
+    /// Ends the wait of a node with what came for it.
+    ///
+    /// # Errors
+    /// The data nests too deep, or the ledger did not answer.
+    pub async fn resume(
+        &self,
+        caller: &Caller,
+        run: &RunId,
+        path: &NodePath,
+        data: JsonText,
+    ) -> Result<Resumed, IntakeError> {
+        let value = data
+            .value()
+            .map_err(|error| body::invalid(error.to_string()))?;
+        body::user_json(&value, "data")?;
+        let (store, now) = (self.store.clone(), self.clock.now());
+        let (organization, id) = (caller.organization_id.clone(), run.clone());
+        let path = path.clone();
+        let resumed =
+            uncancelled(async move { store.resume(&organization, &id, &path, &data, now).await });
+        let resumed = resumed.await?;
+        if resumed == Resumed::Resumed {
+            self.hints.something_is_due();
+        }
+        Ok(resumed)
     }
 
     /// Asks for the cancellation of a run.

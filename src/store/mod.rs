@@ -27,8 +27,8 @@ pub use sqlite::{ServingLock, SqliteStore};
 pub use types::{
     AcceptedIntent, AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Claimed, Creation,
     DeadLetter, DueRow, Fence, Finish, Finished, ImportOutcome, NewImport, NewRetry, NewStart,
-    NewToken, Parking, Renewed, Rescued, RetryFilter, RetryTerms, RunFilter, StoredDefinition,
-    Token, Window, WorkKind, WorkerReport, Written,
+    NewToken, Parking, Renewed, Rescued, Resumed, RetryFilter, RetryTerms, RunFilter, Signal,
+    SignalKind, StoredDefinition, TimedOut, Token, Window, WorkKind, WorkerReport, Written,
 };
 
 use std::{path::PathBuf, time::Duration};
@@ -217,6 +217,23 @@ ledger! {
         now: Timestamp
     ) -> CancelOutcome;
 
+    /// Ends the wait of a node, a `wait` that is `waiting`, with what came for it, and makes its run
+    /// due if nobody holds it. The first signal of a node counts.
+    decide fn resume(
+        &self,
+        organization: &OrganizationId,
+        run: &RunId,
+        path: &NodePath,
+        body: &JsonText,
+        now: Timestamp
+    ) -> Resumed;
+
+    /// Ends the wait of a node whose time is over, unless a resume came first.
+    decide fn time_out(&self, fence: &Fence, path: &NodePath, now: Timestamp) -> TimedOut;
+
+    /// The signals of a run that no record has yet, in the order in which they came.
+    ask fn signals(&self, run: &RunId) -> Vec<Signal>;
+
     /// Leases unsent outbox rows that have been due for `age` to one caller for `lease`: of each
     /// lane up to `room`, organisations taking turns, the oldest of each first.
     ask fn lease_due(&self, room: &PerLane<u32>, age: Duration, lease: Duration) -> Vec<DueRow>;
@@ -270,11 +287,11 @@ ledger! {
     decide fn checkpoint(&self, fence: &Fence, checkpoint: &Checkpoint) -> Written;
 
     /// Writes a checkpoint, gives the lease back and leaves the run `waiting` until it is due; if
-    /// a cancellation was asked for meanwhile, it is due at once.
+    /// a cancellation was asked for meanwhile, or a signal came, it is due at once.
     decide fn park(&self, fence: &Fence, parking: &Parking) -> Written;
 
-    /// Writes the last checkpoint and ends the run, unless a cancellation was asked for that the
-    /// end does not know of.
+    /// Writes the last checkpoint and ends the run, unless a cancellation was asked for or a signal
+    /// came that the end does not know of.
     decide fn finish(&self, fence: &Fence, finish: &Finish) -> Finished;
 
     /// Gives a lease back before the run has ended (the worker stops): the run is due at once, and

@@ -10,7 +10,7 @@ use crate::domain::{
     VariableWrite,
 };
 
-use super::{StoreError, StoredDefinition, rows::LockedRun};
+use super::{Signal, SignalKind, StoreError, StoredDefinition, rows::LockedRun};
 
 /// The answer to a statement, some time.
 pub(super) trait Answer<T>: Future<Output = Result<T, StoreError>> + Send {}
@@ -69,6 +69,28 @@ pub(super) trait Statements {
 
     /// Ends the nodes that are running, waiting or scheduled.
     fn cancel_nodes(&mut self, run: &RunId, how: &Cancellation) -> impl Answer<()>;
+
+    /// The record of a node.
+    fn node(&mut self, run: &RunId, path: &NodePath) -> impl Answer<Option<NodeRecord>>;
+
+    /// Adds a signal, unless the node has one; whether it was added.
+    fn insert_signal(
+        &mut self,
+        run: &RunId,
+        path: &NodePath,
+        kind: SignalKind,
+        body: &JsonText,
+        at: Timestamp,
+    ) -> impl Answer<bool>;
+
+    /// The signal of a node.
+    fn signal(&mut self, run: &RunId, path: &NodePath) -> impl Answer<Option<Signal>>;
+
+    /// Whether a run has signals that no record has yet.
+    fn has_signals(&mut self, run: &RunId) -> impl Answer<bool>;
+
+    /// Notes that the records of these nodes have their signals.
+    fn apply_signals(&mut self, run: &RunId, paths: &[NodePath]) -> impl Answer<()>;
 
     /// Adds writes of variables to the log.
     fn log_variable_writes(&mut self, run: &RunId, writes: &[VariableWrite]) -> impl Answer<()>;

@@ -288,6 +288,69 @@ pub struct Checkpoint {
     pub total_cu: JsonText,
     /// Whether a node's outcome is among the records: lost leases are forgotten.
     pub has_outcome: bool,
+    /// The nodes whose signals the records have.
+    pub applied: Vec<NodePath>,
+}
+
+/// What ends the wait of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignalKind {
+    /// Somebody resumed it.
+    Resumed,
+    /// Its time was over.
+    TimedOut,
+}
+
+impl SignalKind {
+    /// The word in the ledger and the branch that a `wait` takes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resumed => "resumed",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    /// The kind with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "resumed" => Some(Self::Resumed),
+            "timed_out" => Some(Self::TimedOut),
+            _ => None,
+        }
+    }
+}
+
+/// What came from outside to a node that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// The node.
+    pub path: NodePath,
+    /// What it was.
+    pub kind: SignalKind,
+    /// What came with it, as JSON.
+    pub body: JsonText,
+}
+
+/// What became of a resume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resumed {
+    /// The wait is over; the run goes on.
+    Resumed,
+    /// Nothing was changed, for this reason.
+    Skipped(String),
+    /// No such run in this organisation.
+    NotFound,
+}
+
+/// What became of a time-out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimedOut {
+    /// What ended the wait: the time-out, or a resume that came before it.
+    Ended(Signal),
+    /// The lease is another worker's, or the run has ended: nothing was written.
+    LeaseLost,
 }
 
 /// A run that lets its worker go.
@@ -297,8 +360,8 @@ pub struct Parking {
     pub checkpoint: Checkpoint,
     /// What it waits for.
     pub waiting_for: WaitingFor,
-    /// When it is due.
-    pub due_at: Timestamp,
+    /// When it is due; none if only a signal wakes it.
+    pub due_at: Option<Timestamp>,
 }
 
 /// A run's end.
@@ -333,6 +396,8 @@ pub enum Finished {
     Ended,
     /// Nothing was written: a cancellation was asked for, and the end was to be another one.
     CancelRequested,
+    /// Nothing was written: a node that waits has a signal that the end does not know of.
+    SignalsPending,
     /// The lease is another worker's, or the run has ended: nothing was written.
     LeaseLost,
 }

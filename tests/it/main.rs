@@ -29,3 +29,4 @@ mod store_sql;
 mod support;
 mod take_over;
 mod tracing;
+mod waits;

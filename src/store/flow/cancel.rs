@@ -2,12 +2,12 @@
 
 use crate::domain::{
     ErrorClass, JsonText, NodeError, OrganizationId, RetryEvent, RunId, RunStatus, Timestamp,
-    format_timestamp,
+    WaitingFor, format_timestamp,
 };
 
 use super::{
     super::{CancelOutcome, statements::Cancellation},
-    Engine, LockedRun, Statements, StoreError, advance, end,
+    Engine, LockedRun, Statements, StoreError, advance, end, wait,
 };
 
 /// Cancels a run that nobody holds; asks its holder otherwise.
@@ -28,9 +28,14 @@ pub(in crate::store) async fn request_cancel<E: Engine>(
         return Ok(CancelOutcome::AlreadyEnded(Box::new(locked.run)));
     }
     locked.run.cancel_requested_at.get_or_insert(now);
-    let held = locked.is_held();
+    // What ended a wait belongs into the state: a worker applies it, then cancels.
+    let has_signals = tx.has_signals(run).await?;
+    let held = locked.is_held() || has_signals;
     if !held {
         cancel(&mut tx, &mut locked, now).await?;
+    } else if !locked.is_held() {
+        wait(&mut locked, WaitingFor::Queue);
+        tx.put_outbox(run, None).await?;
     }
     tx.update_run(&locked).await?;
     tx.commit().await?;

@@ -7,11 +7,13 @@ mod accept;
 mod cancel;
 mod lease;
 mod progress;
+mod signal;
 
 pub(super) use accept::{accept_intent, accept_retry, accept_start, import, retry_refusal};
 pub(super) use cancel::request_cancel;
 pub(super) use lease::{claim, create, own_claim, refuse, release};
 pub(super) use progress::{checkpoint, finish, park};
+pub(super) use signal::{resume, time_out};
 
 use crate::domain::{Retry, RetryEvent, RunStatus, Timestamp, WaitingFor};
 

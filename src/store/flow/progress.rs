@@ -1,6 +1,6 @@
 //! What the holder of a lease writes: checkpoints, pauses, the end.
 
-use crate::domain::{RetryEvent, RunStatus, format_timestamp};
+use crate::domain::{RetryEvent, RunStatus, WaitingFor, format_timestamp};
 
 use super::{
     super::{Checkpoint, Fence, Finish, Finished, Parking, Written},
@@ -35,6 +35,7 @@ async fn write<T: Statements + Send>(
     tx.put_nodes(run, &checkpoint.records).await?;
     tx.log_variable_writes(run, &checkpoint.variable_writes)
         .await?;
+    tx.apply_signals(run, &checkpoint.applied).await?;
     locked.run.total_cu = checkpoint.total_cu.clone();
     if checkpoint.has_outcome {
         locked.lost_leases = 0;
@@ -53,12 +54,23 @@ pub(in crate::store) async fn park<E: Engine>(
         return Ok(Written::LeaseLost);
     };
     write(&mut tx, &mut locked, &parking.checkpoint).await?;
-    wait(&mut locked, parking.waiting_for);
-    tx.update_run(&locked).await?;
-    // A cancellation waits for nothing: the next holder ends the run.
+    // A cancellation and a signal wait for nothing: the next holder sees to them.
     let cancel_requested = locked.run.cancel_requested_at.is_some();
-    let due_at = (!cancel_requested).then_some(parking.due_at);
-    tx.put_outbox(&fence.run_id, due_at).await?;
+    let is_due = cancel_requested || tx.has_signals(&fence.run_id).await?;
+    wait(
+        &mut locked,
+        if is_due {
+            WaitingFor::Queue
+        } else {
+            parking.waiting_for
+        },
+    );
+    tx.update_run(&locked).await?;
+    match parking.due_at {
+        Some(due_at) if !is_due => tx.put_outbox(&fence.run_id, Some(due_at)).await?,
+        None if !is_due => tx.delete_outbox(&fence.run_id).await?,
+        _ => tx.put_outbox(&fence.run_id, None).await?,
+    }
     tx.commit().await?;
     Ok(Written::Done { cancel_requested })
 }
@@ -76,6 +88,12 @@ pub(in crate::store) async fn finish<E: Engine>(
     };
     if locked.run.cancel_requested_at.is_some() && finish.status != RunStatus::Cancelled {
         return Ok(Finished::CancelRequested);
+    }
+    // What was answered "resumed" is in the state that a run ends with.
+    tx.apply_signals(&fence.run_id, &finish.checkpoint.applied)
+        .await?;
+    if tx.has_signals(&fence.run_id).await? {
+        return Ok(Finished::SignalsPending);
     }
     write(&mut tx, &mut locked, &finish.checkpoint).await?;
     end_retry(&mut tx, &locked, finish).await?;

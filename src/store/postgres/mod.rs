@@ -9,6 +9,7 @@ mod lease;
 mod outbox;
 mod progress;
 mod read;
+mod signals;
 mod tokens;
 mod transaction;
 mod workers;

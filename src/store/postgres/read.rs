@@ -1,6 +1,6 @@
 //! What readers see, outside any transaction.
 
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 
 use crate::domain::{
     DefinitionHash, JsonText, NodePath, NodeRecord, OrganizationId, Retry, RetryId, RetryState,
@@ -97,6 +97,20 @@ const RETRIES: &str = "
      limit $4 offset $5";
 
 const INTENT: &str = "select intent from retries where organization_id = $1 and id = $2";
+
+/// One record of a run, in a transaction.
+pub(super) async fn node(
+    db: &mut PgConnection,
+    run: &RunId,
+    path: &NodePath,
+) -> Result<Option<NodeRecord>, StoreError> {
+    let row: Option<NodeRow> = sqlx::query_as(NODES_AT)
+        .bind(run.as_str())
+        .bind(texts(std::slice::from_ref(path)))
+        .fetch_optional(db)
+        .await?;
+    row.map(NodeRecord::try_from).transpose()
+}
 
 /// A run of an organisation, in or outside a transaction.
 pub(super) async fn run(

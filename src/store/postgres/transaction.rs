@@ -9,11 +9,11 @@ use crate::domain::{
 
 use super::{
     super::{
-        StoreError, StoredDefinition,
+        Signal, SignalKind, StoreError, StoredDefinition,
         rows::{LockedRow, LockedRun, read_live_retry, read_run_id},
         statements::{Cancellation, Statements},
     },
-    progress, read,
+    progress, read, signals,
 };
 
 /// A transaction under way; dropped, it is rolled back.
@@ -327,6 +327,37 @@ impl Statements for PostgresTransaction {
             .bind(source.as_str())
             .fetch_one(self.db())
             .await?)
+    }
+
+    async fn node(
+        &mut self,
+        run: &RunId,
+        path: &NodePath,
+    ) -> Result<Option<NodeRecord>, StoreError> {
+        read::node(self.db(), run, path).await
+    }
+
+    async fn insert_signal(
+        &mut self,
+        run: &RunId,
+        path: &NodePath,
+        kind: SignalKind,
+        body: &JsonText,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        signals::insert_signal(self.db(), run, path, kind, body, at).await
+    }
+
+    async fn signal(&mut self, run: &RunId, path: &NodePath) -> Result<Option<Signal>, StoreError> {
+        signals::signal(self.db(), run, path).await
+    }
+
+    async fn has_signals(&mut self, run: &RunId) -> Result<bool, StoreError> {
+        signals::has_signals(self.db(), run).await
+    }
+
+    async fn apply_signals(&mut self, run: &RunId, paths: &[NodePath]) -> Result<(), StoreError> {
+        signals::apply_signals(self.db(), run, paths).await
     }
 
     async fn chain_length(&mut self, run: &RunId) -> Result<i64, StoreError> {

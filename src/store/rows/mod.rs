@@ -5,10 +5,12 @@
 mod node;
 mod retry;
 mod run;
+mod signal;
 
 pub(super) use node::{NodeRow, VariableWriteRow, history};
 pub(super) use retry::RetryRow;
 pub(super) use run::{LockedRow, LockedRun, RunRow};
+pub(super) use signal::SignalRow;
 
 use std::str::FromStr;
 

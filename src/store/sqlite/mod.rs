@@ -10,6 +10,7 @@ mod lock;
 mod outbox;
 mod progress;
 mod read;
+mod signals;
 mod time;
 mod tokens;
 mod transaction;

@@ -22,7 +22,7 @@ pub(super) fn parking(due_at: Timestamp) -> Parking {
     Parking {
         checkpoint: checkpoint(vec![node("pause", NodeStatus::Scheduled)]),
         waiting_for: WaitingFor::Delay,
-        due_at,
+        due_at: Some(due_at),
     }
 }
 

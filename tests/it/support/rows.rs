@@ -150,6 +150,7 @@ pub(crate) fn checkpoint(records: Vec<NodeRecord>) -> Checkpoint {
         variable_writes: Vec::new(),
         total_cu: json("1"),
         has_outcome: false,
+        applied: Vec::new(),
     }
 }
 

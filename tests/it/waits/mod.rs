@@ -1,0 +1,279 @@
+//! Nodes that wait for somebody: resumes, time-outs, and what a retry does with them.
+
+use serde_json::{Value, json};
+
+use crate::support::{app::TestApp, ledger::Ledger, on_both_engines, target::Target};
+
+on_both_engines![
+    a_wait_is_resumed_with_what_came_for_it,
+    a_wait_whose_time_is_over_takes_the_other_branch,
+    of_many_resumes_one_counts,
+    a_wait_in_an_iteration_is_resumed_by_its_stack,
+    a_wait_holds_up_only_what_is_below_it,
+    a_resume_that_was_answered_is_in_the_state_that_the_run_ends_with,
+    a_cancelled_wait_is_armed_again_by_a_retry,
+    resumes_of_what_does_not_wait_are_skipped,
+];
+
+/// root -> approve -> (resumed) yes, (timed_out) no
+fn asking(target: &Target, timeout_ms: u64) -> Value {
+    let payload = |path: &str, body: Value| json!({ "url": target.url(path), "method": "POST", "body": body });
+    json!({ "nodes": {
+        "root": { "type": "manual", "children": ["approve"] },
+        "approve": {
+            "type": "wait", "children": ["yes", "no"],
+            "payload": { "triggerType": "approval", "triggerConfig": { "who": "{{root.who}}" }, "timeoutMs": timeout_ms }
+        },
+        "yes": {
+            "type": "http-request", "branch": "resumed",
+            "payload": payload("/yes", json!("{{approve.result.triggerResult}}"))
+        },
+        "no": { "type": "http-request", "branch": "timed_out", "payload": payload("/no", json!(1)) }
+    } })
+}
+
+async fn waiting(app: &TestApp, run: &str) -> Value {
+    app.run_when(run, |run| run["waitingFor"] == "wait").await
+}
+
+async fn resume(app: &TestApp, run: &str, node: &str, body: &Value) -> Value {
+    app.post(&format!("/v1/runs/{run}/nodes/{node}/resume"), body)
+        .await
+}
+
+async fn a_wait_is_resumed_with_what_came_for_it(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let run = app
+        .start_run(&asking(&target, 60_000), &json!({ "who": "me" }))
+        .await;
+    let held = waiting(&app, &run).await;
+    let approve = &held["executionState"]["approve"];
+    assert_eq!(
+        (&held["status"], &approve["status"]),
+        (&json!("waiting"), &json!("waiting"))
+    );
+    assert_eq!(approve["input"]["triggerConfig"]["who"], "me");
+    let data: Value = serde_json::from_str(r#"{"amount":1.50,"z":null}"#).unwrap();
+    let answer = resume(&app, &run, "approve", &json!({ "data": data })).await;
+    assert_eq!(answer, json!({ "action": "resumed", "reason": null }));
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "success", "{ended:#}");
+    assert_eq!(
+        ended["executionState"]["approve"]["result"],
+        json!({
+            "status": "resumed", "triggerResult": data, "source": "api", "branch": "resumed",
+            "timeoutMs": 60_000
+        })
+    );
+    assert_eq!(ended["executionState"]["no"]["status"], "skipped");
+    assert_eq!(target.calls()[0].body, r#"{"amount":1.50,"z":null}"#);
+    app.stop().await;
+}
+
+async fn a_wait_whose_time_is_over_takes_the_other_branch(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let run = app
+        .start_run(&asking(&target, 1_200), &json!({ "who": "me" }))
+        .await;
+    waiting(&app, &run).await;
+    let ended = app.ended(&run).await;
+    let result = &ended["executionState"]["approve"]["result"];
+    assert_eq!(
+        (&result["branch"], &result["source"]),
+        (&json!("timed_out"), &json!("timeout"))
+    );
+    assert_eq!(target.calls().len(), 1);
+    assert_eq!(target.calls()[0].path, "/no");
+    let answer = resume(&app, &run, "approve", &json!({})).await;
+    assert_eq!(answer["action"], "skipped");
+    assert!(
+        answer["reason"].as_str().unwrap().contains("ended"),
+        "{answer}"
+    );
+    for wrong in [json!(999), json!(604_800_001_u64), json!("1s")] {
+        let mut definition = asking(&target, 1_000);
+        definition["nodes"]["approve"]["payload"]["timeoutMs"] = wrong;
+        let ended = app
+            .ended(&app.start_run(&definition, &json!({ "who": 1 })).await)
+            .await;
+        assert_eq!(
+            ended["executionState"]["approve"]["error"]["code"],
+            "invalid_payload"
+        );
+    }
+    app.stop().await;
+}
+
+async fn of_many_resumes_one_counts(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let run = app
+        .start_run(&asking(&target, 60_000), &json!({ "who": 1 }))
+        .await;
+    waiting(&app, &run).await;
+    let calls = (0..20).map(|number| {
+        let (app, run) = (&app, &run);
+        async move {
+            (
+                number,
+                resume(app, run, "approve", &json!({ "data": number })).await,
+            )
+        }
+    });
+    let answers = futures_util::future::join_all(calls).await;
+    let resumed: Vec<_> = answers
+        .iter()
+        .filter(|(_, answer)| answer["action"] == "resumed")
+        .collect();
+    assert_eq!(resumed.len(), 1, "{answers:?}");
+    let ended = app.ended(&run).await;
+    assert_eq!(
+        ended["executionState"]["approve"]["result"]["triggerResult"],
+        resumed[0].0
+    );
+    assert_eq!(target.calls().len(), 1);
+    app.stop().await;
+}
+
+async fn a_wait_in_an_iteration_is_resumed_by_its_stack(ledger: Ledger) {
+    let app = TestApp::start(ledger).await;
+    let definition = json!({ "nodes": {
+        "root": { "type": "manual", "children": ["each"] },
+        "each": { "type": "for-each", "payload": { "array": ["a", "b"] }, "loopBody": ["approve", "say"] },
+        "approve": { "type": "wait", "payload": { "timeoutMs": 60_000 }, "children": ["say"] },
+        "say": { "type": "log", "payload": { "message": "{{$item}}{{approve.result.triggerResult}}" } }
+    } });
+    let run = app.start_run(&definition, &json!({})).await;
+    for index in 0..2 {
+        let ready = |run: &Value| {
+            let approve = &run["executionState"]["each"]["iterations"][index]["approve"];
+            run["status"] == "waiting" && approve["status"] == "waiting"
+        };
+        app.run_when(&run, ready).await;
+        let other =
+            json!({ "stack": [{ "parentNodeId": "each", "index": 1 - index, "total": 2 }] });
+        let skipped = resume(&app, &run, "approve", &json!({ "forEachContext": other })).await;
+        assert_eq!(skipped["action"], "skipped");
+        let stack = json!({ "stack": [{ "parentNodeId": "each", "index": index, "total": 2 }] });
+        let body = json!({ "data": index, "forEachContext": stack });
+        assert_eq!(
+            resume(&app, &run, "approve", &body).await["action"],
+            "resumed"
+        );
+    }
+    let ended = app.ended(&run).await;
+    let said = |index: usize| {
+        ended["executionState"]["each"]["iterations"][index]["say"]["input"]["message"].clone()
+    };
+    assert_eq!((said(0), said(1)), (json!("a0"), json!("b1")));
+    app.stop().await;
+}
+
+async fn a_wait_holds_up_only_what_is_below_it(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let mut definition = asking(&target, 60_000);
+    definition["nodes"]["root"]["children"] = json!(["approve", "beside"]);
+    definition["nodes"]["beside"] =
+        json!({ "type": "http-request", "payload": { "url": target.url("/beside") } });
+    let run = app.start_run(&definition, &json!({ "who": 1 })).await;
+    waiting(&app, &run).await;
+    assert_eq!(target.calls_of("/beside").len(), 1);
+    resume(&app, &run, "approve", &json!({})).await;
+    assert_eq!(app.ended(&run).await["status"], "success");
+
+    // Another node fails: the run ends, and the wait stays as it is until a retry arms it again.
+    target.answer_with("/beside", [500]);
+    let run = app.start_run(&definition, &json!({ "who": 1 })).await;
+    let failed = app.ended(&run).await;
+    assert_eq!(failed["status"], "failure");
+    assert_eq!(failed["executionState"]["approve"]["status"], "waiting");
+    let retried = app.retry(&run).await;
+    waiting(&app, &retried).await;
+    assert_eq!(
+        resume(&app, &retried, "approve", &json!({})).await["action"],
+        "resumed"
+    );
+    assert_eq!(app.ended(&retried).await["status"], "success");
+    app.stop().await;
+}
+
+async fn a_resume_that_was_answered_is_in_the_state_that_the_run_ends_with(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let mut definition = asking(&target, 60_000);
+    definition["nodes"]["root"]["children"] = json!(["approve", "beside"]);
+    definition["nodes"]["beside"] =
+        json!({ "type": "http-request", "payload": { "url": target.url("/beside") } });
+    let gate = target.hold("/beside");
+    target.answer_with("/beside", [500]);
+    let run = app.start_run(&definition, &json!({ "who": 1 })).await;
+    target.until_called("/beside", 1).await;
+    // Its worker is busy with another node, which then fails.
+    assert_eq!(
+        resume(&app, &run, "approve", &json!({ "data": 7 })).await["action"],
+        "resumed"
+    );
+    gate.notify_one();
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "failure");
+    let approve = &ended["executionState"]["approve"];
+    assert_eq!(
+        (&approve["status"], &approve["result"]["triggerResult"]),
+        (&json!("success"), &json!(7))
+    );
+    target.hold("/beside").notify_one();
+    let retried = app.ended(&app.retry(&run).await).await;
+    assert_eq!(retried["status"], "success", "{retried:#}");
+    assert_eq!(
+        retried["executionState"]["approve"]["originRunId"],
+        run.as_str()
+    );
+    assert_eq!(target.calls_of("/yes").len(), 1);
+    app.stop().await;
+}
+
+async fn a_cancelled_wait_is_armed_again_by_a_retry(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let run = app
+        .start_run(&asking(&target, 60_000), &json!({ "who": 1 }))
+        .await;
+    waiting(&app, &run).await;
+    app.post(&format!("/v1/runs/{run}/cancel"), &json!({}))
+        .await;
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "cancelled");
+    assert_eq!(ended["executionState"]["approve"]["status"], "cancelled");
+    assert_eq!(
+        resume(&app, &run, "approve", &json!({})).await["action"],
+        "skipped"
+    );
+    let retried = app.retry(&run).await;
+    waiting(&app, &retried).await;
+    resume(&app, &retried, "approve", &json!({})).await;
+    assert_eq!(app.ended(&retried).await["status"], "success");
+    app.stop().await;
+}
+
+async fn resumes_of_what_does_not_wait_are_skipped(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let run = app
+        .start_run(&asking(&target, 60_000), &json!({ "who": 1 }))
+        .await;
+    waiting(&app, &run).await;
+    for node in ["root", "yes", "none", "approve[0].x"] {
+        let answer = resume(&app, &run, node, &json!({})).await;
+        assert_eq!(answer["action"], "skipped", "{node}: {answer}");
+    }
+    let (status, answer) = app
+        .call("POST", "/v1/runs/run_none/nodes/approve/resume", Some("{}"))
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["reason"]),
+        (404, &json!("run_not_found"))
+    );
+    let path = format!("/v1/runs/{run}/nodes/approve/resume");
+    for body in ["[]", r#"{"dat":1}"#, r#"{"forEachContext":{"stack":[{}]}}"#] {
+        assert_eq!(app.call("POST", &path, Some(body)).await.0, 400, "{body}");
+    }
+    let deep = format!("{{\"data\":{}{}}}", "[".repeat(65), "]".repeat(65));
+    assert_eq!(app.call("POST", &path, Some(&deep)).await.0, 400);
+    app.stop().await;
+}
