@@ -15,7 +15,7 @@ on_both_engines![
     resumes_of_what_does_not_wait_are_skipped,
 ];
 
-/// root -> approve -> (resumed) yes, (timed_out) no
+/// root -> approve -> yes if it is resumed, no if its time is over
 fn asking(target: &Target, timeout_ms: u64) -> Value {
     let payload = |path: &str, body: Value| json!({ "url": target.url(path), "method": "POST", "body": body });
     json!({ "nodes": {
