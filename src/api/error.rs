@@ -97,6 +97,17 @@ impl ApiError {
         Self::new(Reason::DeadLetterNotFound, "there is no such dead letter")
     }
 
+    /// 404: no such workflow. Another organisation's workflow has the same answer.
+    pub(super) fn workflow_not_found() -> Self {
+        Self::new(Reason::WorkflowNotFound, "there is no such workflow")
+    }
+
+    /// 404: the workflow declares no such variable that outlives a run.
+    pub(super) fn variable_not_found() -> Self {
+        let message = "the workflow declares no such variable with lifetime \"persist\"";
+        Self::new(Reason::VariableNotFound, message)
+    }
+
     /// 500: the cause is logged, and not shown.
     pub(super) fn internal(cause: Arc<dyn Error + Send + Sync>) -> Self {
         let mut error = Self::new(Reason::Internal, "an internal error; the log has more");
@@ -234,6 +245,7 @@ impl From<IntakeError> for ApiError {
                 Self::new(Reason::ImportExists, message).with("runId", Some(id.as_str()))
             }
             IntakeError::RunNotFound(_) => Self::run_not_found(),
+            IntakeError::WorkflowNotFound => Self::workflow_not_found(),
             IntakeError::Refused(refusal) => (*refusal).into(),
             IntakeError::AlreadyEnded { id, status } => Self::new(Reason::RunAlreadyEnded, message)
                 .with("runId", Some(id.as_str()))

@@ -21,6 +21,7 @@ mod reason;
 mod retries;
 mod runs;
 mod view;
+mod workflows;
 
 pub use health::{Links, Readiness};
 pub use metrics::Metrics;
@@ -72,16 +73,35 @@ fn health_routes() -> Router<Api> {
         .route("/metrics", get(metrics::scrape))
 }
 
+fn workflow_routes() -> Router<Api> {
+    let variable = get(workflows::variable)
+        .put(workflows::set)
+        .delete(workflows::unset);
+    Router::new()
+        .route("/v1/workflows", get(workflows::list))
+        .route(
+            "/v1/workflows/{id}",
+            get(workflows::get).put(workflows::put),
+        )
+        .route("/v1/workflows/{id}/run", post(workflows::run))
+        .route("/v1/workflows/{id}/runs", get(workflows::runs))
+        .route("/v1/workflows/{id}/variables", get(workflows::variables))
+        .route("/v1/workflows/{id}/variables/{name}", variable)
+}
+
 fn routes() -> Router<Api> {
     health_routes()
         .route("/v1/runs", get(runs::list).post(runs::start))
         .route("/v1/runs/import", post(runs::import))
+        .route("/v1/runs/sync", post(runs::sync))
         .route("/v1/runs/{id}", get(runs::get))
         .route("/v1/runs/{id}/retry", post(runs::retry))
         .route("/v1/runs/{id}/retry-plan", post(runs::retry_plan))
         .route("/v1/runs/{id}/chain", get(runs::chain))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/runs/{id}/nodes/{nodeId}/resume", post(runs::resume))
+        .route("/v1/runs/{id}/variable-writes", get(runs::variable_writes))
+        .merge(workflow_routes())
         .route("/v1/retries", get(retries::list))
         .route("/v1/retries/{id}", get(retries::get))
         .route("/v1/dead-letters", get(dead_letters::list))

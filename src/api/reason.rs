@@ -55,6 +55,8 @@ reasons! {
     DeadLetterNotFound = "dead_letter_not_found", 404_000;
     /// No such workflow in the caller's organisation.
     WorkflowNotFound = "workflow_not_found", 404_000;
+    /// No such variable on the workflow.
+    VariableNotFound = "variable_not_found", 404_000;
     /// No such route.
     RouteNotFound = "route_not_found", 404_000;
     /// The route has no such method.
@@ -153,6 +155,7 @@ mod tests {
                 ("retry_not_found", 404, 404_000),
                 ("dead_letter_not_found", 404, 404_000),
                 ("workflow_not_found", 404, 404_000),
+                ("variable_not_found", 404, 404_000),
                 ("route_not_found", 404, 404_000),
                 ("method_not_allowed", 405, 405_000),
                 ("request_timeout", 408, 408_000),

@@ -9,6 +9,8 @@ mod resume;
 mod retry;
 mod retry_plan;
 mod start;
+mod sync;
+mod variable_writes;
 
 pub(super) use cancel::cancel;
 pub(super) use chain::chain;
@@ -19,6 +21,10 @@ pub(super) use resume::resume;
 pub(super) use retry::retry;
 pub(super) use retry_plan::retry_plan;
 pub(super) use start::start;
+pub(super) use sync::sync;
+pub(super) use variable_writes::variable_writes;
+
+use serde_json::Value;
 
 use super::{
     envelope::Reply,
@@ -57,6 +63,16 @@ impl FullRun {
             definition,
             nodes,
         })
+    }
+
+    /// The state alone.
+    fn state(&self) -> Result<Value, ApiError> {
+        let detail = Detail {
+            definition: self.definition.as_ref(),
+            nodes: &self.nodes,
+            only: None,
+        };
+        detail.state(&self.run)
     }
 
     fn reply(&self, only: Option<&[NodeId]>) -> Result<Reply, ApiError> {

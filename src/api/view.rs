@@ -4,9 +4,12 @@ mod dead_letter;
 mod level;
 mod state;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::json;
+use std::sync::Arc;
 
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
 use crate::domain::{JsonText, NodeId, NodeRecord, Retry, Run, Timestamp, format_timestamp};
 pub(super) use dead_letter::DeadLetterView;
 use state::ExecutionState;
@@ -31,6 +34,16 @@ pub(super) struct Detail<'a> {
     pub(super) nodes: &'a [NodeRecord],
     /// Show only these nodes.
     pub(super) only: Option<&'a [NodeId]>,
+}
+
+impl Detail<'_> {
+    /// `executionState` as a value.
+    pub(super) fn state(&self, run: &Run) -> Result<Value, ApiError> {
+        // Through text: stored numbers keep every digit.
+        let text = serde_json::to_string(&ExecutionState::of(run, self));
+        let value = text.and_then(|text| serde_json::from_str(&text));
+        value.map_err(|error| ApiError::internal(Arc::new(error)))
+    }
 }
 
 impl<'a> RunView<'a> {
@@ -165,7 +178,6 @@ mod tests {
         api::tests::{a_retry, a_run},
         domain::{Refusal, WaitingFor},
     };
-    use serde_json::Value;
 
     fn shown(view: &impl Serialize) -> Value {
         serde_json::from_str(&serde_json::to_string(view).unwrap()).unwrap()

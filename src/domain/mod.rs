@@ -17,6 +17,7 @@ mod refusal;
 mod retry;
 mod run;
 mod trace;
+mod workflow;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, format_timestamp};
 pub use delay::{Jitter, RetryDelay};
@@ -33,3 +34,4 @@ pub use refusal::{Refusal, RefusalReason};
 pub use retry::{IllegalTransition, Retry, RetryEvent, RetryState};
 pub use run::{Run, RunStatus, Simulation, VariableWrite, WaitingFor};
 pub use trace::{is_traceparent, join_trace, traceparent_of};
+pub use workflow::{Workflow, WorkflowVariable};

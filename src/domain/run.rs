@@ -189,4 +189,6 @@ pub struct VariableWrite {
     pub written_by_node: Option<NodePath>,
     /// When.
     pub written_at: Timestamp,
+    /// Whether it is a write to the run's workflow, which keeps it, and not to the run only.
+    pub lasts: bool,
 }

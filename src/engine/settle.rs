@@ -98,6 +98,7 @@ impl Drive<'_> {
         let write = VariableWrite {
             old_value: JsonText::of(old_value),
             new_value: JsonText::of(&set.value),
+            lasts: node.is_some() && self.state.lasts(&set.name),
             written_by_node: node,
             written_at: self.engine.clock.now(),
             name: set.name,

@@ -12,8 +12,8 @@ use crate::{
     },
     plan::stored_array,
     workflow::{
-        At, Definition, ExpressionLimits, Frames, LoopScope, OnError, RecordView, RunScope, TOP,
-        resolve_payload,
+        At, Definition, ExpressionLimits, Frames, Lifetime, LoopScope, OnError, RecordView,
+        RunScope, TOP, resolve_payload,
     },
 };
 
@@ -183,6 +183,13 @@ impl RunState {
 
     pub(super) fn variables(&self) -> &Map<String, Value> {
         &self.variables
+    }
+
+    /// Whether a variable lives on the run's workflow.
+    pub(super) fn lasts(&self, name: &str) -> bool {
+        let variable = self.definition.variable(name);
+        self.workflow_id.is_some()
+            && variable.is_some_and(|variable| variable.lifetime == Lifetime::Persist)
     }
 
     pub(super) fn set_variable(&mut self, name: &str, value: Value) {

@@ -9,6 +9,7 @@ mod planned;
 mod request;
 mod retry;
 mod start;
+mod workflow;
 
 pub use ended::record_end;
 pub use intent::{IntentOutcome, Unusable};
@@ -74,6 +75,9 @@ pub enum IntakeError {
     /// No such run in the caller's organisation: 404 `run_not_found`.
     #[error("no run {0}")]
     RunNotFound(String),
+    /// No such workflow in the caller's organisation: 404 `workflow_not_found`.
+    #[error("there is no such workflow")]
+    WorkflowNotFound,
     /// The retry is refused: 409 and the refusal's reason.
     #[error(transparent)]
     Refused(Box<Refusal>),
@@ -175,6 +179,20 @@ impl Intake {
     pub async fn start(&self, caller: &Caller, body: Value) -> Result<Run, IntakeError> {
         let (intake, caller) = (self.clone(), caller.clone());
         uncancelled(async move { intake.accept_start(&caller, body).await }).await
+    }
+
+    /// Starts a run of a registered workflow.
+    ///
+    /// # Errors
+    /// See [`IntakeError`].
+    pub async fn start_workflow(
+        &self,
+        caller: &Caller,
+        id: &str,
+        body: Value,
+    ) -> Result<Run, IntakeError> {
+        let (intake, caller, id) = (self.clone(), caller.clone(), id.to_owned());
+        uncancelled(async move { intake.accept_workflow_run(&caller, &id, body).await }).await
     }
 
     /// Imports an ended run as `GET /v1/runs/{id}` shows it, bare or in its envelope.

@@ -8,7 +8,7 @@ use crate::{
         DefinitionHash, NodePath, NodeRecord, NodeStatus, OrganizationId, Refusal, Run, RunId,
         RunStatus,
     },
-    plan::{Plan, PlanNode, State, plan},
+    plan::{Plan, PlanNode, Report, State, compatibility, plan},
     store::{Store, StoreError},
     workflow::{At, Definition, DefinitionLimits, TOP},
 };
@@ -28,6 +28,8 @@ pub struct Planned {
     pub definition: Definition,
     /// What the retry will do.
     pub plan: Plan,
+    /// What the latest definition changes, if it is asked for and another one.
+    pub report: Option<Report>,
     /// What was asked.
     pub request: Request,
 }
@@ -112,33 +114,45 @@ impl Planned {
         request: &Request,
         frozen: Option<&Run>,
     ) -> Result<Result<Self, Refusal>, StoreError> {
-        if request.latest && frozen.is_none() {
+        let chosen = match frozen {
+            Some(run) => Some((run.definition_hash.clone(), run.workflow_version)),
+            None if request.latest => latest(store, &source).await?,
+            None => Some((source.definition_hash.clone(), source.workflow_version)),
+        };
+        let Some((hash, workflow_version)) = chosen else {
             return Ok(Err(Refusal::workflow_not_found(&source.id)));
-        }
-        let of = frozen.unwrap_or(&source);
-        let (hash, workflow_version) = (of.definition_hash.clone(), of.workflow_version);
+        };
         let Some(hash) = hash else {
             return Ok(Err(Refusal::missing_state(&source.id, "definition")));
         };
-        let definition = store.definition(&hash).await?.and_then(|text| {
-            Definition::parse(&text.value().ok()?, &DefinitionLimits::STORED).ok()
-        });
-        let Some(definition) = definition else {
+        let Some(definition) = definition(store, &hash).await? else {
             let what = "definition that can be read";
             return Ok(Err(Refusal::missing_state(&source.id, what)));
         };
         let records = store.nodes(&source.id, None).await?;
-        Ok(
-            planned(source, &definition, &records, request).map(|(source, plan)| Self {
-                source,
-                records,
-                definition_hash: hash,
-                workflow_version,
-                definition,
-                plan,
-                request: request.clone(),
-            }),
-        )
+        let plan = match planned(&source, &definition, &records, request) {
+            Ok(plan) => plan,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut report = None;
+        if source.definition_hash.as_ref() != Some(&hash) {
+            let found = compare(store, &source, &records, (&definition, &plan)).await?;
+            if frozen.is_none() && !found.blocking.is_empty() {
+                let refusal = Refusal::definition_incompatible(&source.id, found.blocking);
+                return Ok(Err(refusal));
+            }
+            report = Some(found);
+        }
+        Ok(Ok(Self {
+            source,
+            records,
+            definition_hash: hash,
+            workflow_version,
+            definition,
+            plan,
+            report,
+            request: request.clone(),
+        }))
     }
 
     /// Every line of the plan with the source's record of its node, if there is one.
@@ -214,13 +228,59 @@ impl Planned {
     }
 }
 
+async fn definition(
+    store: &Store,
+    hash: &DefinitionHash,
+) -> Result<Option<Definition>, StoreError> {
+    let text = store.definition(hash).await?;
+    Ok(
+        text.and_then(|text| {
+            Definition::parse(&text.value().ok()?, &DefinitionLimits::STORED).ok()
+        }),
+    )
+}
+
+/// The newest definition of the run's workflow, and its version; none if it is not registered.
+async fn latest(
+    store: &Store,
+    source: &Run,
+) -> Result<Option<(Option<DefinitionHash>, Option<i64>)>, StoreError> {
+    let Some(id) = &source.workflow_id else {
+        return Ok(None);
+    };
+    let workflow = store.workflow(&source.organization_id, id).await?;
+    Ok(workflow.map(|workflow| (Some(workflow.definition_hash), Some(workflow.version))))
+}
+
+/// Whether another definition goes with what the run did by its own.
+async fn compare(
+    store: &Store,
+    source: &Run,
+    records: &[NodeRecord],
+    (latest, latest_plan): (&Definition, &Plan),
+) -> Result<Report, StoreError> {
+    let own = match &source.definition_hash {
+        Some(hash) => definition(store, hash).await?,
+        None => None,
+    };
+    let fired = source.trigger_node_id.as_ref().map_or("", |id| id.as_str());
+    let planned = own.and_then(|own| {
+        let plan = planned(source, &own, records, &Request::default()).ok()?;
+        Some((own, plan))
+    });
+    // Without a readable definition of its own there is nothing to compare with.
+    Ok(planned.map_or_else(Report::default, |(own, own_plan)| {
+        compatibility(&own, &own_plan, latest, latest_plan, fired)
+    }))
+}
+
 /// The plan of a source whose trigger has fired.
 fn planned(
-    source: Run,
+    source: &Run,
     definition: &Definition,
     records: &[NodeRecord],
     request: &Request,
-) -> Result<(Run, Plan), Refusal> {
+) -> Result<Plan, Refusal> {
     let missing = || Refusal::missing_state(&source.id, "record of the trigger that fired");
     let fired = source.trigger_node_id.as_ref().ok_or_else(missing)?;
     let trigger = definition.find(fired.as_str()).ok_or_else(missing)?;
@@ -236,12 +296,11 @@ fn planned(
     {
         return Err(missing());
     }
-    if let Some(unknown) = request.unknown_variable(&source, definition) {
+    if let Some(unknown) = request.unknown_variable(source, definition) {
         return Err(Refusal::invalid_request(unknown));
     }
-    let plan = plan(definition, trigger, &state, &request.choices(&source))
-        .map_err(|error| Refusal::invalid_request(error.to_string()))?;
-    Ok((source, plan))
+    plan(definition, trigger, &state, &request.choices(source))
+        .map_err(|error| Refusal::invalid_request(error.to_string()))
 }
 
 fn unfit(source: &Run, request: &Request) -> Option<Refusal> {

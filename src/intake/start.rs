@@ -4,20 +4,29 @@ use serde_json::{Map, Value};
 
 use super::{
     Caller, Intake, IntakeError,
-    body::{invalid, object, only, text, user_json, user_object},
+    body::{flag, integer, invalid, object, only, text, user_json, user_object},
     stored,
 };
 use crate::{
     domain::{
         JsonText, Lane, NodePath, NodeRecord, NodeStatus, Run, RunId, RunStatus, Simulation,
-        Timestamp, WaitingFor, format_timestamp,
+        Timestamp, WaitingFor, Workflow, format_timestamp,
     },
-    store::{AcceptedStart, NewStart},
-    workflow::{Definition, ExpressionLimits, Node, misfit},
+    store::{AcceptedStart, NewStart, StoredDefinition},
+    workflow::{Definition, DefinitionLimits, ExpressionLimits, Lifetime, Node, misfit},
 };
 
 /// The type of a trigger that a start fires.
 const MANUAL: &str = "manual";
+
+/// A run to start: what differs between the ways to ask for one.
+struct Launch<'a> {
+    definition: &'a Definition,
+    stored: StoredDefinition,
+    trigger: usize,
+    payload: Map<String, Value>,
+    run: Run,
+}
 
 impl Intake {
     pub(super) async fn accept_start(
@@ -34,25 +43,144 @@ impl Intake {
         let trigger = manual_trigger(&definition)?;
         definition.validate_for_start(&ExpressionLimits::default())?;
         let now = self.clock.now();
-        let id = run_id(&members, now)?;
-        let payload = user_object(&members, "payload")?;
-        let fired = definition.find(trigger.id.as_str()).unwrap_or_default();
-        if let Some(why) = misfit(&definition.input_schema(fired), &payload) {
+        let prop_values = user_object(&members, "propValues")?;
+        let run = Run {
+            prop_values: JsonText::of(&Value::Object(prop_values)),
+            ..header(run_id(&members, now)?, caller, now)
+        };
+        self.launch(
+            caller,
+            Launch {
+                stored: stored(value)?,
+                definition: &definition,
+                trigger,
+                payload: user_object(&members, "payload")?,
+                run,
+            },
+        )
+        .await
+    }
+
+    /// Starts a registered workflow: `{payload?, propValues?, runId?, version?, triggerNodeId?,
+    /// simulate?, dustTest?}`. Any of its triggers may be fired by name.
+    pub(super) async fn accept_workflow_run(
+        &self,
+        caller: &Caller,
+        id: &str,
+        body: Value,
+    ) -> Result<Run, IntakeError> {
+        let members = object(body)?;
+        only(
+            &members,
+            &[
+                "payload",
+                "propValues",
+                "runId",
+                "version",
+                "triggerNodeId",
+                "simulate",
+                "dustTest",
+            ],
+        )?;
+        let organization = &caller.organization_id;
+        let workflow = self.store.workflow(organization, id).await?;
+        let workflow = workflow.ok_or(IntakeError::WorkflowNotFound)?;
+        let version = integer(&members, "version")?.unwrap_or(workflow.version);
+        let stored = self.version_of(&workflow, version).await?;
+        let definition = Definition::parse(&readable(&stored)?, &DefinitionLimits::STORED)?;
+        let named = text(&members, "triggerNodeId")?.filter(|id| !id.is_empty());
+        let trigger = match (named, manual_trigger(&definition)) {
+            (None, Ok(manual)) => manual,
+            (named, _) => definition
+                .firing_trigger(named.as_deref())
+                .map_err(|error| invalid(format!("triggerNodeId: {}", error.message)))?,
+        };
+        let now = self.clock.now();
+        let prop_values = user_object(&members, "propValues")?;
+        let run = Run {
+            prop_values: JsonText::of(&Value::Object(prop_values)),
+            variables: self.captured(&workflow, &definition).await?,
+            workflow_id: Some(workflow.id.clone()),
+            workflow_version: Some(version),
+            workflow_owner_user_id: workflow.owner_user_id,
+            simulation: simulation(&members)?,
+            ..header(run_id(&members, now)?, caller, now)
+        };
+        self.launch(
+            caller,
+            Launch {
+                stored,
+                definition: &definition,
+                trigger,
+                payload: user_object(&members, "payload")?,
+                run,
+            },
+        )
+        .await
+    }
+
+    async fn version_of(
+        &self,
+        workflow: &Workflow,
+        version: i64,
+    ) -> Result<StoredDefinition, IntakeError> {
+        let (organization, id) = (&workflow.organization_id, &workflow.id);
+        let hash = self
+            .store
+            .workflow_version(organization, id, version)
+            .await?;
+        let newest = workflow.version;
+        let hash = hash.ok_or_else(|| {
+            invalid(format!(
+                "version: workflow {id} has no version {version}, its newest is {newest}"
+            ))
+        })?;
+        let text = self.store.definition(&hash).await?;
+        let text = text.ok_or_else(|| invalid("the workflow's definition is missing"))?;
+        Ok(StoredDefinition { hash, text })
+    }
+
+    /// The present values of the variables that live on the workflow.
+    async fn captured(
+        &self,
+        workflow: &Workflow,
+        definition: &Definition,
+    ) -> Result<JsonText, IntakeError> {
+        let (organization, id) = (&workflow.organization_id, &workflow.id);
+        let mut captured = Map::new();
+        for variable in self.store.workflow_variables(organization, id).await? {
+            let declared = definition.variable(&variable.name);
+            if declared.is_some_and(|declared| declared.lifetime == Lifetime::Persist) {
+                let value = variable.value.value();
+                let value = value.map_err(|error| invalid(error.to_string()))?;
+                captured.insert(variable.name, value);
+            }
+        }
+        Ok(JsonText::of(&Value::Object(captured)))
+    }
+
+    async fn launch(&self, caller: &Caller, launch: Launch<'_>) -> Result<Run, IntakeError> {
+        let Launch {
+            definition,
+            stored,
+            trigger,
+            payload,
+            run,
+        } = launch;
+        if let Some(why) = misfit(&definition.input_schema(trigger), &payload) {
             return Err(invalid(why));
         }
-        let prop_values = user_object(&members, "propValues")?;
-        let stored = stored(value)?;
+        let trigger = definition.node(trigger);
         let start = NewStart {
-            definition: stored.clone(),
-            trigger: self.fired(trigger, payload, now)?,
+            trigger: self.fired(trigger, payload, run.created_at)?,
             lane: Lane::Interactive,
             traceparent: caller.traceparent.clone(),
             run: Run {
-                definition_hash: Some(stored.hash),
+                definition_hash: Some(stored.hash.clone()),
                 trigger_node_id: Some(trigger.id.clone()),
-                prop_values: JsonText::of(&Value::Object(prop_values)),
-                ..header(id, caller, now)
+                ..run
             },
+            definition: stored,
         };
         match self.store.accept_start(&start).await? {
             AcceptedStart::RunExists => Err(IntakeError::StartExists(start.run.id)),
@@ -92,15 +220,35 @@ impl Intake {
     }
 }
 
+fn readable(stored: &StoredDefinition) -> Result<Value, IntakeError> {
+    let value = stored.text.value();
+    value.map_err(|error| invalid(format!("the workflow's definition can't be read: {error}")))
+}
+
+/// `simulate` and `dustTest`, which exclude each other.
+fn simulation(members: &Map<String, Value>) -> Result<Simulation, IntakeError> {
+    let (is_simulation, is_dust_test) = (flag(members, "simulate")?, flag(members, "dustTest")?);
+    if is_simulation && is_dust_test {
+        return Err(invalid("simulate and dustTest exclude each other"));
+    }
+    Ok(Simulation {
+        is_simulation,
+        is_dust_test,
+        ..Simulation::default()
+    })
+}
+
 /// The one manual trigger.
-fn manual_trigger(definition: &Definition) -> Result<&Node, IntakeError> {
+fn manual_trigger(definition: &Definition) -> Result<usize, IntakeError> {
     let triggers = definition.triggers().iter().map(|ix| definition.node(*ix));
-    let mut manual = triggers.clone().filter(|node| node.kind == MANUAL);
+    let is_manual = |ix: &&usize| definition.node(**ix).kind == MANUAL;
+    let mut manual = definition.triggers().iter().filter(is_manual);
     match (manual.next(), manual.next()) {
-        (Some(trigger), None) => Ok(trigger),
+        (Some(trigger), None) => Ok(*trigger),
         (Some(one), Some(other)) => Err(IntakeError::InvalidDefinition(format!(
             "the triggers `{}` and `{}` are both manual: a start fires exactly one",
-            one.id, other.id
+            definition.node(*one).id,
+            definition.node(*other).id
         ))),
         (None, _) => {
             let kinds: Vec<_> = triggers.map(|node| format!("`{}`", node.kind)).collect();

@@ -7,6 +7,7 @@
 
 mod choices;
 mod planner;
+mod report;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -14,5 +15,6 @@ mod types;
 
 pub use choices::{ChoiceError, Choices, Pinned};
 pub use planner::plan;
+pub use report::{Report, compatibility};
 pub use state::{State, stored_array};
 pub use types::{Plan, PlanIteration, PlanNode, PlanPath, Reason, Verdict};

@@ -27,8 +27,8 @@ pub use sqlite::{ServingLock, SqliteStore};
 pub use types::{
     AcceptedIntent, AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Claimed, Creation,
     DeadLetter, DueRow, Fence, Finish, Finished, ImportOutcome, NewImport, NewRetry, NewStart,
-    NewToken, Parking, Renewed, Rescued, Resumed, RetryFilter, RetryTerms, RunFilter, Signal,
-    SignalKind, StoredDefinition, TimedOut, Token, Window, WorkKind, WorkerReport, Written,
+    NewToken, NewWorkflow, Parking, Renewed, Rescued, Resumed, RetryFilter, RetryTerms, RunFilter,
+    Signal, SignalKind, StoredDefinition, TimedOut, Token, Window, WorkKind, WorkerReport, Written,
 };
 
 use std::{path::PathBuf, time::Duration};
@@ -39,7 +39,8 @@ use crate::{
     config::DatabaseConfig,
     domain::{
         DeadLetterId, DefinitionHash, JsonText, NodePath, NodeRecord, OrganizationId, PerLane,
-        Refusal, Retry, RetryId, Run, RunId, Timestamp, TokenId, VariableWrite,
+        Refusal, Retry, RetryId, Run, RunId, Timestamp, TokenId, VariableWrite, Workflow,
+        WorkflowVariable,
     },
 };
 
@@ -216,6 +217,53 @@ ledger! {
         run: &RunId,
         now: Timestamp
     ) -> CancelOutcome;
+
+    /// Registers a workflow or updates it; another definition is another version.
+    ask fn put_workflow(&self, new: &NewWorkflow) -> Workflow;
+
+    /// A workflow of an organisation.
+    ask fn workflow(&self, organization: &OrganizationId, id: &str) -> Option<Workflow>;
+
+    /// Workflows of an organisation, newest first.
+    ask fn workflows(
+        &self,
+        organization: &OrganizationId,
+        limit: u32,
+        offset: u64
+    ) -> Vec<Workflow>;
+
+    /// The definition of a version of a workflow.
+    ask fn workflow_version(
+        &self,
+        organization: &OrganizationId,
+        id: &str,
+        version: i64
+    ) -> Option<DefinitionHash>;
+
+    /// The values that live on a workflow, by name.
+    ask fn workflow_variables(
+        &self,
+        organization: &OrganizationId,
+        id: &str
+    ) -> Vec<WorkflowVariable>;
+
+    /// Sets a value that lives on a workflow; false if there is no such workflow.
+    ask fn set_workflow_variable(
+        &self,
+        organization: &OrganizationId,
+        id: &str,
+        name: &str,
+        value: &JsonText,
+        now: Timestamp
+    ) -> bool;
+
+    /// Forgets a value that lives on a workflow; false if it has none.
+    ask fn unset_workflow_variable(
+        &self,
+        organization: &OrganizationId,
+        id: &str,
+        name: &str
+    ) -> bool;
 
     /// Ends the wait of a node, a `wait` that is `waiting`, with what came for it, and makes its run
     /// due if nobody holds it. The first signal of a node counts.

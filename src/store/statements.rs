@@ -95,6 +95,9 @@ pub(super) trait Statements {
     /// Adds writes of variables to the log.
     fn log_variable_writes(&mut self, run: &RunId, writes: &[VariableWrite]) -> impl Answer<()>;
 
+    /// Keeps the values that a run writes to its workflow, if that is registered.
+    fn persist_variables(&mut self, run: &Run, writes: &[VariableWrite]) -> impl Answer<()>;
+
     /// Makes a run due at a time, or now; whatever was known of sending it is forgotten.
     fn put_outbox(&mut self, run: &RunId, due_at: Option<Timestamp>) -> impl Answer<()>;
 

@@ -30,6 +30,23 @@ pub struct NewStart {
     pub traceparent: Option<String>,
 }
 
+/// A workflow to register, or to update.
+#[derive(Debug, Clone)]
+pub struct NewWorkflow {
+    /// Whose workflow it is.
+    pub organization_id: OrganizationId,
+    /// The workflow.
+    pub id: String,
+    /// A name for people; none keeps the one it has.
+    pub name: Option<String>,
+    /// Its definition; another one is another version.
+    pub definition: StoredDefinition,
+    /// Its owner; none keeps the one it has.
+    pub owner_user_id: Option<String>,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// What became of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptedStart {
@@ -107,6 +124,8 @@ pub struct RunFilter {
     pub status: Option<RunStatus>,
     /// Only those of the chain with this root.
     pub root_run_id: Option<RunId>,
+    /// Only those of this workflow.
+    pub workflow_id: Option<String>,
     /// At most so many.
     pub limit: u32,
     /// Leave out so many.

@@ -30,3 +30,4 @@ mod support;
 mod take_over;
 mod tracing;
 mod waits;
+mod workflows;

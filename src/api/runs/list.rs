@@ -26,6 +26,7 @@ pub(in crate::api) async fn list(State(api): State<Api>, call: Call) -> Result<R
         status: status(&query)?,
         limit: page.one_more(),
         offset: page.offset,
+        workflow_id: None,
     };
     let runs = api.store.runs(&caller.organization_id, &filter).await?;
     let summary = |run| RunView::summary(run, None);

@@ -8,8 +8,9 @@ use crate::{
     intake::{Inspected, Planned},
 };
 
-/// Takes the body of a retry; answers `{plan, planHash, refusal}`: the plan, null where none can be
-/// made, its name for `planHash`, and what a retry would be refused with now, or null.
+/// Takes the body of a retry; answers `{plan, planHash, report, refusal}`: the plan, null where none can
+/// be made, its name for `planHash`, what the latest definition changes, if it is asked for, and what
+/// a retry would be refused with now, or null.
 pub(in crate::api) async fn retry_plan(
     State(api): State<Api>,
     call: Call,
@@ -22,6 +23,7 @@ pub(in crate::api) async fn retry_plan(
     Reply::new(&json!({
         "plan": planned.as_ref().map(|planned| json!(planned.plan)),
         "planHash": planned.as_ref().map(Planned::plan_hash),
+        "report": planned.as_ref().and_then(|planned| planned.report.as_ref()),
         "refusal": refusal.unwrap_or(Value::Null),
     }))
 }

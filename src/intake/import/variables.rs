@@ -39,5 +39,6 @@ fn write(record: &NodeRecord, now: Timestamp) -> Option<VariableWrite> {
         new_value: JsonText::of(&new_value),
         written_by_node: Some(record.path.clone()),
         written_at: at.unwrap_or(now),
+        lasts: false,
     })
 }

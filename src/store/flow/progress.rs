@@ -35,6 +35,8 @@ async fn write<T: Statements + Send>(
     tx.put_nodes(run, &checkpoint.records).await?;
     tx.log_variable_writes(run, &checkpoint.variable_writes)
         .await?;
+    tx.persist_variables(&locked.run, &checkpoint.variable_writes)
+        .await?;
     tx.apply_signals(run, &checkpoint.applied).await?;
     locked.run.total_cu = checkpoint.total_cu.clone();
     if checkpoint.has_outcome {

@@ -13,6 +13,7 @@ mod signals;
 mod tokens;
 mod transaction;
 mod workers;
+mod workflows;
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 

@@ -53,11 +53,12 @@ const CANCEL_NODES: &str = "
 
 const LOG_VARIABLE_WRITES: &str = "
     insert into variable_writes (
-        run_id, position, name, old_value, new_value, written_by_node, written_at)
+        run_id, position, name, old_value, new_value, written_by_node, written_at, lasts)
     select $1, last.position + w.ordinality, w.name, w.old_value, w.new_value, w.written_by_node,
-           w.written_at
-      from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
-           with ordinality as w (name, old_value, new_value, written_by_node, written_at,
+           w.written_at, w.lasts
+      from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                  $7::boolean[])
+           with ordinality as w (name, old_value, new_value, written_by_node, written_at, lasts,
                                  ordinality),
            (select coalesce(max(position), 0) as position
               from variable_writes where run_id = $1) as last
@@ -170,6 +171,7 @@ pub(super) async fn log_variable_writes(
         .bind(column(writes, |w| w.new_value.as_str()))
         .bind(column(writes, node))
         .bind(column(writes, |w| w.written_at))
+        .bind(column(writes, |w| w.lasts))
         .execute(db)
         .await?;
     Ok(())

@@ -34,6 +34,7 @@ const RUNS: &str = "
      where organization_id = $1
        and ($2::text is null or status = $2)
        and ($5::text is null or root_run_id = $5)
+       and ($6::text is null or workflow_id = $6)
      order by created_at desc, id desc
      limit $3 offset $4";
 
@@ -54,7 +55,7 @@ const NODES_AT: &str = "
      order by position";
 
 const VARIABLE_WRITES: &str = "
-    select run_id, name, old_value, new_value, written_by_node, written_at
+    select run_id, name, old_value, new_value, written_by_node, written_at, lasts
       from variable_writes
      where run_id = any ($1::text[])
      order by array_position($1::text[], run_id), position";
@@ -172,6 +173,7 @@ impl PostgresStore {
             .bind(i64::from(filter.limit))
             .bind(i64::try_from(filter.offset).unwrap_or(i64::MAX))
             .bind(filter.root_run_id.as_ref().map(RunId::as_str))
+            .bind(filter.workflow_id.as_deref())
             .fetch_all(&self.pool)
             .await?;
         read_all(rows)

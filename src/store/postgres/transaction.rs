@@ -13,7 +13,7 @@ use super::{
         rows::{LockedRow, LockedRun, read_live_retry, read_run_id},
         statements::{Cancellation, Statements},
     },
-    progress, read, signals,
+    progress, read, signals, workflows,
 };
 
 /// A transaction under way; dropped, it is rolled back.
@@ -335,6 +335,14 @@ impl Statements for PostgresTransaction {
         path: &NodePath,
     ) -> Result<Option<NodeRecord>, StoreError> {
         read::node(self.db(), run, path).await
+    }
+
+    async fn persist_variables(
+        &mut self,
+        run: &Run,
+        writes: &[VariableWrite],
+    ) -> Result<(), StoreError> {
+        workflows::persist_variables(self.db(), run, writes).await
     }
 
     async fn insert_signal(

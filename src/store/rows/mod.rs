@@ -6,11 +6,13 @@ mod node;
 mod retry;
 mod run;
 mod signal;
+mod workflow;
 
 pub(super) use node::{NodeRow, VariableWriteRow, history};
 pub(super) use retry::RetryRow;
 pub(super) use run::{LockedRow, LockedRun, RunRow};
 pub(super) use signal::SignalRow;
+pub(super) use workflow::{WorkflowRow, WorkflowVariableRow};
 
 use std::str::FromStr;
 

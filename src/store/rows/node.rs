@@ -67,6 +67,7 @@ pub(in crate::store) struct VariableWriteRow {
     new_value: String,
     written_by_node: Option<String>,
     written_at: Timestamp,
+    lasts: bool,
 }
 
 impl TryFrom<VariableWriteRow> for (RunId, VariableWrite) {
@@ -84,6 +85,7 @@ impl TryFrom<VariableWriteRow> for (RunId, VariableWrite) {
             written_by_node: place
                 .optional_id("written_by_node", row.written_by_node.as_deref())?,
             written_at: row.written_at,
+            lasts: row.lasts,
         };
         Ok((place.id("run_id", &row.run_id)?, write))
     }

@@ -15,6 +15,7 @@ mod time;
 mod tokens;
 mod transaction;
 mod workers;
+mod workflows;
 
 use std::{
     collections::BTreeSet,

@@ -46,9 +46,9 @@ const CANCEL_NODES: &str = "
 
 const LOG_VARIABLE_WRITE: &str = "
     insert into variable_writes (
-        run_id, position, name, old_value, new_value, written_by_node, written_at)
+        run_id, position, name, old_value, new_value, written_by_node, written_at, lasts)
     select $1, (select coalesce(max(position), 0) + 1 from variable_writes where run_id = $1),
-           $2, $3, $4, $5, $6
+           $2, $3, $4, $5, $6, $7
      -- The same checkpoint may come again, when the answer to its commit was lost.
      where not exists (
         select 1 from variable_writes
@@ -147,6 +147,7 @@ pub(super) async fn log_variable_writes(
             .bind(write.new_value.as_str())
             .bind(write.written_by_node.as_ref().map(ToString::to_string))
             .bind(text(write.written_at))
+            .bind(write.lasts)
             .execute(&mut *db)
             .await?;
     }

@@ -15,6 +15,7 @@ use super::{
     },
     progress, read, signals,
     time::{now, text},
+    workflows,
 };
 
 /// A transaction under way; dropped, it is rolled back.
@@ -329,6 +330,14 @@ impl Statements for SqliteTransaction {
         path: &NodePath,
     ) -> Result<Option<NodeRecord>, StoreError> {
         read::node(self.db(), run, path).await
+    }
+
+    async fn persist_variables(
+        &mut self,
+        run: &Run,
+        writes: &[VariableWrite],
+    ) -> Result<(), StoreError> {
+        workflows::persist_variables(self.db(), run, writes).await
     }
 
     async fn insert_signal(

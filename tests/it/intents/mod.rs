@@ -166,6 +166,7 @@ async fn ended(app: &TestApp) -> usize {
         limit: 10_000,
         offset: 0,
         root_run_id: None,
+        workflow_id: None,
     };
     let runs = app.ledger.store.runs(&acme(), &filter).await.unwrap();
     runs.iter()

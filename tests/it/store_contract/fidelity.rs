@@ -81,6 +81,7 @@ pub(super) async fn runs_are_listed_newest_first(ledger: &Ledger) {
             limit,
             offset,
             root_run_id: None,
+            workflow_id: None,
         };
         let runs = store.runs(&acme(), &filter).await.unwrap();
         let ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();

@@ -176,6 +176,7 @@ pub(super) async fn variable_writes_come_in_order_of_the_line(ledger: &Ledger) {
         new_value: json("1.0"),
         written_by_node: (name == "late").then(|| id("loop[0].set")),
         written_at: at + TimeDelta::microseconds(after),
+        lasts: name == "late",
     };
     for run in ["run_b", "run_a"] {
         start(store, run).await;

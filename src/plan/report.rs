@@ -1,0 +1,128 @@
+//! Whether the latest definition goes with what a run has done.
+
+use super::{Plan, PlanNode, Reason, Verdict};
+use crate::{
+    domain::{NodePath, same_value},
+    workflow::{Definition, Node},
+};
+
+/// What differs between the run's own definition and the latest one, as far as it matters.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Report {
+    /// What makes a retry impossible.
+    pub blocking: Vec<String>,
+    /// What a retry puts up with.
+    pub warnings: Vec<String>,
+}
+
+/// Compares the definition that a run was executed by with the one that its retry is to execute.
+/// `own` is the plan by the former, `latest_plan` by the latter.
+#[must_use]
+pub fn compatibility(
+    own: &Definition,
+    own_plan: &Plan,
+    latest: &Definition,
+    latest_plan: &Plan,
+    fired: &str,
+) -> Report {
+    let mut report = Report::default();
+    let trigger = |definition: &Definition| {
+        let node = definition.find(fired).map(|at| definition.node(at));
+        node.filter(|node| node.is_trigger)
+            .map(|node| node.kind.clone())
+    };
+    if trigger(own) != trigger(latest) {
+        let message = format!("the trigger that fired, `{fired}`, is gone or has another type");
+        report.blocking.push(message);
+    }
+    for line in reused(own_plan) {
+        let Some(path) = line.path.node() else {
+            continue;
+        };
+        let node = |definition: &Definition| {
+            let at = definition.find(path.node().as_str())?;
+            Some(definition.node(at).clone())
+        };
+        let (Some(before), Some(now)) = (node(own), node(latest)) else {
+            report
+                .blocking
+                .push(format!("the reused node `{path}` is gone"));
+            continue;
+        };
+        compare(&mut report, path, (own, &before), (latest, &now));
+    }
+    for line in &latest_plan.nodes {
+        let is_new = own.find(node_of(line)).is_none() && line.verdict.runs();
+        let above = is_new
+            .then(|| above_reused(latest, latest_plan, line))
+            .flatten();
+        if let Some(below) = above {
+            report.warnings.push(format!(
+                "the new node `{}` runs although `{below}` below it is reused",
+                line.path
+            ));
+        }
+    }
+    report
+}
+
+fn reused(plan: &Plan) -> impl Iterator<Item = &PlanNode> {
+    let lines = plan.nodes.iter();
+    lines.filter(|line| line.verdict == Verdict::Reuse && line.reason != Reason::StaysSkipped)
+}
+
+fn compare(
+    report: &mut Report,
+    path: &NodePath,
+    (own, before): (&Definition, &Node),
+    (latest, now): (&Definition, &Node),
+) {
+    if before.kind != now.kind {
+        report.blocking.push(format!(
+            "the reused node `{path}` is of type {} and was of type {}",
+            now.kind, before.kind
+        ));
+    }
+    let around = |definition: &Definition, node: &Node| {
+        let of = definition.body(node.body).of;
+        of.map(|of| definition.node(of).id.clone())
+    };
+    if around(own, before) != around(latest, now) {
+        let message = format!("the reused node `{path}` is in another loop");
+        report.blocking.push(message);
+    }
+    let branches = |definition: &Definition, node: &Node| {
+        let children = node.children.iter().map(|child| definition.node(*child));
+        let branches = children.filter_map(|child| child.branch.clone());
+        branches.collect::<std::collections::BTreeSet<_>>()
+    };
+    let gone: Vec<_> = branches(own, before)
+        .difference(&branches(latest, now))
+        .cloned()
+        .collect();
+    if !gone.is_empty() {
+        report.blocking.push(format!(
+            "the reused node `{path}` has lost its branch {}",
+            gone.join(", ")
+        ));
+    }
+    if !same_value(&before.payload, &now.payload) {
+        let message = format!("the payload of the reused node `{path}` has changed; it is kept");
+        report.warnings.push(message);
+    }
+}
+
+fn node_of(line: &PlanNode) -> &str {
+    line.path.node().map_or("", |path| path.node().as_str())
+}
+
+/// A reused node below the new one, if there is any.
+fn above_reused(definition: &Definition, plan: &Plan, new: &PlanNode) -> Option<String> {
+    let above = definition.find(node_of(new))?;
+    let is_below = |line: &&PlanNode| {
+        let at = definition.find(node_of(line));
+        line.reason == Reason::Succeeded && at.is_some_and(|at| definition.is_ancestor(above, at))
+    };
+    let below = plan.nodes.iter().find(is_below)?;
+    Some(below.path.to_string())
+}
