@@ -201,6 +201,8 @@ pub struct LimitsConfig {
     pub state_bytes: usize,
     /// Runs of a chain. Default 100.
     pub chain_length: u32,
+    /// Runs that start each other. Default 10.
+    pub child_depth: u32,
 }
 
 impl Default for LimitsConfig {
@@ -216,6 +218,7 @@ impl Default for LimitsConfig {
             result_bytes: 10 * MIB,
             state_bytes: 64 * MIB,
             chain_length: 100,
+            child_depth: 10,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A node's record: what is known of one node in one run.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{EffectState, JsonText, NodePath, RunId};
+use super::{EffectState, JsonText, NodePath, RunId, Timestamp, format_timestamp};
 
 /// Where a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -256,6 +256,28 @@ impl NodeRecord {
             effect: None,
             origin_run_id: None,
             extra: None,
+        }
+    }
+
+    /// The record of a trigger that has fired with this payload: its result is the payload with
+    /// `triggeredAt` merged in.
+    #[must_use]
+    pub fn fired(
+        path: NodePath,
+        kind: impl Into<String>,
+        payload: Map<String, Value>,
+        now: Timestamp,
+    ) -> Self {
+        let at = format_timestamp(now);
+        let input = JsonText::of(&Value::Object(payload.clone()));
+        let mut result = payload;
+        result.insert("triggeredAt".to_owned(), at.clone().into());
+        Self {
+            input: Some(input),
+            result: Some(JsonText::of(&Value::Object(result))),
+            started_at: Some(at.clone()),
+            finished_at: Some(at),
+            ..Self::new(path, kind, NodeStatus::Success)
         }
     }
 

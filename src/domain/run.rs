@@ -176,6 +176,38 @@ pub struct Run {
     pub cancel_requested_at: Option<Timestamp>,
 }
 
+impl Run {
+    /// The header of a new run that waits for a worker and is the first of its chain.
+    #[must_use]
+    pub fn fresh(id: RunId, organization_id: OrganizationId, now: Timestamp) -> Self {
+        Self {
+            root_run_id: id.clone(),
+            id,
+            organization_id,
+            source_run_id: None,
+            status: RunStatus::Waiting,
+            waiting_for: Some(WaitingFor::Queue),
+            created: true,
+            definition_hash: None,
+            trigger_node_id: None,
+            trigger_source: None,
+            triggered_by: None,
+            workflow_id: None,
+            workflow_version: None,
+            workflow_owner_user_id: None,
+            prop_values: JsonText::trusted("{}"),
+            variables: JsonText::trusted("{}"),
+            simulation: Simulation::default(),
+            summary: None,
+            total_cu: JsonText::trusted("0"),
+            created_at: now,
+            started_at: None,
+            finished_at: None,
+            cancel_requested_at: None,
+        }
+    }
+}
+
 /// One logged write of a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariableWrite {

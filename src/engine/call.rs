@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::{
+    children::TRIGGER_WORKFLOW,
     drive::{Drive, EngineError, Stopped},
     handler::{NodeCall, NodeOutput},
     prepare::Prepared,
@@ -36,8 +37,10 @@ impl Drive<'_> {
             self.start_loop(at);
             return Ok(None);
         }
-        if self.state.node(at).kind == WAIT {
-            return self.step_wait(at).await;
+        match self.state.node(at).kind.as_str() {
+            WAIT => return self.step_wait(at).await,
+            TRIGGER_WORKFLOW => return self.step_child(at).await,
+            _ => {}
         }
         let span = self.node_span(at);
         self.step_in_span(at).instrument(span).await

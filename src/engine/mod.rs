@@ -10,6 +10,7 @@
 //! To add a node kind: implement [`NodeHandler`]; built-in ones are in [`nodes`].
 
 mod call;
+mod children;
 mod drive;
 mod handler;
 mod loops;

@@ -12,7 +12,8 @@ use super::{drive::EngineError, signals::Signals};
 use crate::{
     domain::{Jitter, JsonText, NodePath, NodeRecord, RetryDelay, Timestamp, VariableWrite},
     store::{
-        Checkpoint, Fence, Finish, Finished, Parking, Signal, Store, StoreError, TimedOut, Written,
+        Checkpoint, Fence, Finish, Finished, NewChild, Parking, Signal, Store, StoreError,
+        TimedOut, Written,
     },
 };
 
@@ -83,6 +84,11 @@ impl<'a> Recorder<'a> {
     /// Notes that the records have the signal of this node.
     pub(super) fn add_applied(&mut self, path: NodePath) {
         self.pending.applied.push(path);
+    }
+
+    /// A run that a node starts: it is there once the node's record is.
+    pub(super) fn add_child(&mut self, child: NewChild) {
+        self.pending.children.push(child);
     }
 
     /// Notes that all signals are dealt with.
@@ -173,7 +179,7 @@ impl<'a> Recorder<'a> {
     /// Repeats a write while the ledger is away and the lease is good. Every one of them may be
     /// repeated: records replace each other, a variable's write is logged once, and an end that was
     /// made finds the run ended.
-    async fn insist<T, F: Future<Output = Result<T, StoreError>>>(
+    pub(super) async fn insist<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         write: impl Fn() -> F,
     ) -> Result<T, EngineError> {
@@ -205,6 +211,7 @@ fn empty() -> Checkpoint {
         total_cu: JsonText::trusted("0"),
         has_outcome: false,
         applied: Vec::new(),
+        children: Vec::new(),
     }
 }
 

@@ -8,10 +8,7 @@ use super::{
     stored,
 };
 use crate::{
-    domain::{
-        JsonText, Lane, NodePath, NodeRecord, NodeStatus, Run, RunId, RunStatus, Simulation,
-        Timestamp, WaitingFor, Workflow, format_timestamp,
-    },
+    domain::{JsonText, Lane, NodePath, NodeRecord, Run, RunId, Simulation, Timestamp, Workflow},
     store::{AcceptedStart, NewStart, StoredDefinition},
     workflow::{Definition, DefinitionLimits, ExpressionLimits, Lifetime, Node, misfit},
 };
@@ -198,25 +195,19 @@ impl Intake {
         payload: Map<String, Value>,
         now: Timestamp,
     ) -> Result<NodeRecord, IntakeError> {
-        let at = format_timestamp(now);
         let payload = Value::Object(payload);
         let input = user_json(&payload, "payload")?;
         let limit = self.limits.result_bytes;
         if input.as_str().len() > limit {
             return Err(invalid(format!("payload must be at most {limit} bytes")));
         }
-        let mut result = payload;
-        if let Value::Object(members) = &mut result {
-            members.insert("triggeredAt".to_owned(), Value::String(at.clone()));
-        }
         let path = NodePath::of(trigger.id.clone());
-        Ok(NodeRecord {
-            input: Some(input),
-            result: Some(JsonText::of(&result)),
-            started_at: Some(at.clone()),
-            finished_at: Some(at),
-            ..NodeRecord::new(path, trigger.kind.clone(), NodeStatus::Success)
-        })
+        Ok(NodeRecord::fired(
+            path,
+            trigger.kind.clone(),
+            object(payload)?,
+            now,
+        ))
     }
 }
 
@@ -271,28 +262,8 @@ fn run_id(members: &Map<String, Value>, now: Timestamp) -> Result<RunId, IntakeE
 
 fn header(id: RunId, caller: &Caller, now: Timestamp) -> Run {
     Run {
-        root_run_id: id.clone(),
-        id,
-        organization_id: caller.organization_id.clone(),
-        source_run_id: None,
-        status: RunStatus::Waiting,
-        waiting_for: Some(WaitingFor::Queue),
-        created: true,
-        definition_hash: None,
-        trigger_node_id: None,
         trigger_source: Some("api".to_owned()),
         triggered_by: caller.actor.clone(),
-        workflow_id: None,
-        workflow_version: None,
-        workflow_owner_user_id: None,
-        prop_values: JsonText::trusted("{}"),
-        variables: JsonText::trusted("{}"),
-        simulation: Simulation::default(),
-        summary: None,
-        total_cu: JsonText::trusted("0"),
-        created_at: now,
-        started_at: None,
-        finished_at: None,
-        cancel_requested_at: None,
+        ..Run::fresh(id, caller.organization_id.clone(), now)
     }
 }

@@ -26,9 +26,10 @@ pub use postgres::PostgresStore;
 pub use sqlite::{ServingLock, SqliteStore};
 pub use types::{
     AcceptedIntent, AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Claimed, Creation,
-    DeadLetter, DueRow, Fence, Finish, Finished, ImportOutcome, NewImport, NewRetry, NewStart,
-    NewToken, NewWorkflow, Parking, Renewed, Rescued, Resumed, RetryFilter, RetryTerms, RunFilter,
-    Signal, SignalKind, StoredDefinition, TimedOut, Token, Window, WorkKind, WorkerReport, Written,
+    DeadLetter, DueRow, Fence, Finish, Finished, ImportOutcome, NewChild, NewImport, NewRetry,
+    NewStart, NewToken, NewWorkflow, Parking, Renewed, Rescued, Resumed, RetryFilter, RetryTerms,
+    RunFilter, Signal, SignalKind, StoredDefinition, TimedOut, Token, Window, WorkKind,
+    WorkerReport, Written,
 };
 
 use std::{path::PathBuf, time::Duration};
@@ -278,6 +279,9 @@ ledger! {
 
     /// Ends the wait of a node whose time is over, unless a resume came first.
     decide fn time_out(&self, fence: &Fence, path: &NodePath, now: Timestamp) -> TimedOut;
+
+    /// How many runs started each other above this one; none for a run that nobody's node started.
+    ask fn child_depth(&self, run: &RunId) -> i64;
 
     /// The signals of a run that no record has yet, in the order in which they came.
     ask fn signals(&self, run: &RunId) -> Vec<Signal>;

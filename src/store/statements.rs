@@ -73,6 +73,15 @@ pub(super) trait Statements {
     /// The record of a node.
     fn node(&mut self, run: &RunId, path: &NodePath) -> impl Answer<Option<NodeRecord>>;
 
+    /// Notes which node started a run.
+    fn insert_child(
+        &mut self,
+        run: &RunId,
+        parent: &RunId,
+        path: &NodePath,
+        depth: i64,
+    ) -> impl Answer<()>;
+
     /// Adds a signal, unless the node has one; whether it was added.
     fn insert_signal(
         &mut self,

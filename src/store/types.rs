@@ -309,6 +309,19 @@ pub struct Checkpoint {
     pub has_outcome: bool,
     /// The nodes whose signals the records have.
     pub applied: Vec<NodePath>,
+    /// The runs that the nodes start.
+    pub children: Vec<NewChild>,
+}
+
+/// A run that a node starts.
+#[derive(Debug, Clone)]
+pub struct NewChild {
+    /// The run.
+    pub start: NewStart,
+    /// The node.
+    pub parent_path: NodePath,
+    /// How many runs started each other above it.
+    pub depth: i64,
 }
 
 /// What ends the wait of a node.

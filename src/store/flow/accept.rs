@@ -17,16 +17,27 @@ pub(in crate::store) async fn accept_start<E: Engine>(
     start: &NewStart,
 ) -> Result<AcceptedStart, StoreError> {
     let mut tx = engine.begin().await?;
+    if !insert_start(&mut tx, start).await? {
+        return Ok(AcceptedStart::RunExists);
+    }
+    tx.commit().await?;
+    Ok(AcceptedStart::Accepted)
+}
+
+/// Writes a new run with everything that belongs to it; false if there is one with its id.
+pub(super) async fn insert_start<T: Statements + Send>(
+    tx: &mut T,
+    start: &NewStart,
+) -> Result<bool, StoreError> {
     tx.put_definition(&start.definition).await?;
     let traceparent = start.traceparent.as_deref();
     if !tx.insert_run(&start.run, start.lane, traceparent).await? {
-        return Ok(AcceptedStart::RunExists);
+        return Ok(false);
     }
     tx.put_nodes(&start.run.id, std::slice::from_ref(&start.trigger))
         .await?;
     tx.put_outbox(&start.run.id, None).await?;
-    tx.commit().await?;
-    Ok(AcceptedStart::Accepted)
+    Ok(true)
 }
 
 /// Stores an ended run from elsewhere, and its place in a chain.

@@ -4,7 +4,9 @@ use crate::domain::{RetryEvent, RunStatus, WaitingFor, format_timestamp};
 
 use super::{
     super::{Checkpoint, Fence, Finish, Finished, Parking, Written},
-    Engine, LockedRun, Statements, StoreError, advance, end, fenced, missing, wait,
+    Engine, LockedRun, Statements, StoreError,
+    accept::insert_start,
+    advance, end, fenced, missing, wait,
 };
 
 /// Writes what happened to some nodes.
@@ -35,6 +37,14 @@ async fn write<T: Statements + Send>(
     tx.put_nodes(run, &checkpoint.records).await?;
     tx.log_variable_writes(run, &checkpoint.variable_writes)
         .await?;
+    for child in &checkpoint.children {
+        // The same checkpoint may come again, when the answer to its commit was lost.
+        if insert_start(tx, &child.start).await? {
+            let started = &child.start.run.id;
+            tx.insert_child(started, run, &child.parent_path, child.depth)
+                .await?;
+        }
+    }
     tx.persist_variables(&locked.run, &checkpoint.variable_writes)
         .await?;
     tx.apply_signals(run, &checkpoint.applied).await?;

@@ -3,6 +3,7 @@
 //! All writes go over one connection, each transaction `begin immediate`: an upgrade from reading
 //! to writing would fail at once when another process has written, whatever the busy time-out.
 
+mod children;
 mod dead_letters;
 mod intents;
 mod lease;

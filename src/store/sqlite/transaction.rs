@@ -13,7 +13,7 @@ use super::{
         rows::{LockedRow, LockedRun, read_live_retry, read_run_id},
         statements::{Cancellation, Statements},
     },
-    progress, read, signals,
+    children, progress, read, signals,
     time::{now, text},
     workflows,
 };
@@ -338,6 +338,16 @@ impl Statements for SqliteTransaction {
         writes: &[VariableWrite],
     ) -> Result<(), StoreError> {
         workflows::persist_variables(self.db(), run, writes).await
+    }
+
+    async fn insert_child(
+        &mut self,
+        run: &RunId,
+        parent: &RunId,
+        path: &NodePath,
+        depth: i64,
+    ) -> Result<(), StoreError> {
+        children::insert_child(self.db(), run, parent, path, depth).await
     }
 
     async fn insert_signal(

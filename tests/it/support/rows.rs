@@ -151,6 +151,7 @@ pub(crate) fn checkpoint(records: Vec<NodeRecord>) -> Checkpoint {
         total_cu: json("1"),
         has_outcome: false,
         applied: Vec::new(),
+        children: Vec::new(),
     }
 }
 

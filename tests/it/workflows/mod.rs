@@ -8,6 +8,9 @@ on_both_engines![
     another_definition_is_another_version,
     a_workflow_is_started_by_any_of_its_triggers,
     a_lasting_variable_lives_on_the_workflow,
+    the_next_run_begins_with_the_value_that_was_committed_last,
+    a_node_starts_a_run_of_another_workflow_and_goes_on,
+    runs_that_start_each_other_go_only_so_deep,
     a_retry_reads_the_capture_of_its_root_and_its_lines_writes,
     a_retry_can_take_the_latest_definition,
     a_small_run_is_answered_when_it_has_ended,
@@ -205,7 +208,14 @@ async fn a_lasting_variable_lives_on_the_workflow(ledger: Ledger) {
         (&json!("set"), &json!("wf_c"))
     );
 
-    // The next run begins with it; between runs the last commit wins.
+    app.stop().await;
+}
+
+async fn the_next_run_begins_with_the_value_that_was_committed_last(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    put(&app, "wf_c", &counting(&target)).await;
+    let path = "/v1/workflows/wf_c/variables/count";
+    run_of(&app, &json!({ "payload": { "to": [1, null] } })).await;
     let next = run_of(&app, &json!({ "payload": { "to": 2 } })).await;
     assert_eq!(
         next["executionState"]["set"]["result"]["oldValue"],
@@ -371,5 +381,95 @@ async fn unknown_and_foreign_workflows_are_not_found(ledger: Ledger) {
         theirs["requestId"] = Value::Null;
         assert_eq!(unknown, theirs, "{method} {path}");
     }
+    app.stop().await;
+}
+
+fn starting(workflow: &str, payload: &Value) -> Value {
+    json!({ "nodes": {
+        "root": { "type": "manual", "children": ["start"] },
+        "start": {
+            "type": "trigger-workflow", "children": ["say"],
+            "payload": { "workflowId": workflow, "payload": payload }
+        },
+        "say": { "type": "log", "payload": { "message": "{{start.result.runStatus}}" } }
+    } })
+}
+
+async fn a_node_starts_a_run_of_another_workflow_and_goes_on(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let mut child = counting(&target);
+    child["name"] = json!("counts");
+    put(&app, "wf_c", &child).await;
+    let mut definition = starting("wf_c", &json!({ "to": "{{root.n}}" }));
+    definition["nodes"]["say"]["children"] = json!(["end"]);
+    definition["nodes"]["end"] =
+        json!({ "type": "http-request", "payload": { "url": target.url("/end") } });
+    target.answer_with("/end", [500]);
+    let run = app.start_run(&definition, &json!({ "n": 7 })).await;
+    let ended = app.ended(&run).await;
+    assert_eq!(
+        ended["executionState"]["say"]["status"], "success",
+        "{ended:#}"
+    );
+    let result = &ended["executionState"]["start"]["result"];
+    assert_eq!(
+        (
+            &result["triggeredWorkflowId"],
+            &result["triggeredWorkflowName"],
+            &result["runStatus"]
+        ),
+        (&json!("wf_c"), &json!("counts"), &json!("waiting"))
+    );
+    let child = app.ended(result["runId"].as_str().unwrap()).await;
+    assert_eq!(
+        (&child["status"], &child["workflowId"]),
+        (&json!("success"), &json!("wf_c"))
+    );
+    assert_eq!(
+        (&child["triggerSource"], &child["triggeredBy"]),
+        (&json!("workflow"), &json!(run))
+    );
+    assert_eq!(target.calls_of("/call")[0].body, "7/d");
+
+    // What succeeded starts nothing again.
+    assert_eq!(app.ended(&app.retry(&run).await).await["status"], "success");
+    let runs = app.get("/v1/workflows/wf_c/runs").await;
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1);
+
+    let missing = app
+        .start_run(&starting("wf_none", &json!({})), &json!({}))
+        .await;
+    let ended = app.ended(&missing).await;
+    assert_eq!(
+        ended["executionState"]["start"]["error"]["code"],
+        "workflow_not_found"
+    );
+    put(&app, "wf_none", &json!({ "definition": saying("x") })).await;
+    assert_eq!(
+        app.ended(&app.retry(&missing).await).await["status"],
+        "success"
+    );
+    app.stop().await;
+}
+
+async fn runs_that_start_each_other_go_only_so_deep(ledger: Ledger) {
+    let app = TestApp::start(ledger).await;
+    put(
+        &app,
+        "wf_self",
+        &json!({ "definition": starting("wf_self", &json!({})) }),
+    )
+    .await;
+    let mut run = app.post("/v1/workflows/wf_self/run", &json!({})).await["runId"].clone();
+    for depth in 0..=10 {
+        let ended = app.ended(run.as_str().unwrap()).await;
+        let start = &ended["executionState"]["start"];
+        if depth == 10 {
+            assert_eq!(start["error"]["code"], "too_deep", "{ended:#}");
+        }
+        run = start["result"]["runId"].clone();
+    }
+    let runs = app.get("/v1/workflows/wf_self/runs").await;
+    assert_eq!(runs["items"].as_array().unwrap().len(), 11);
     app.stop().await;
 }

@@ -1,0 +1,205 @@
+//! `trigger-workflow`: a node that the engine itself executes, as the run it starts is there exactly
+//! when the node's outcome is.
+//!
+//! It starts a run of a registered workflow of the same organisation and goes on. Runs that start
+//! each other go only so deep.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    drive::{Drive, EngineError, Stopped},
+    loops::started,
+};
+use crate::{
+    domain::{
+        ErrorClass, JsonText, Lane, NodeError, NodePath, NodeRecord, NodeStatus, Run, RunId,
+        Workflow, format_timestamp,
+    },
+    store::{NewChild, NewStart, StoredDefinition},
+    workflow::{At, Definition, DefinitionLimits, Lifetime, misfit},
+};
+
+/// The type of these nodes.
+pub(super) const TRIGGER_WORKFLOW: &str = "trigger-workflow";
+
+/// How a run that a node started came to be.
+const SOURCE: &str = "workflow";
+
+/// The type of the trigger that is fired where a workflow has several.
+const MANUAL: &str = "manual";
+
+impl Drive<'_> {
+    /// Starts the run, or fails the node.
+    pub(super) async fn step_child(&mut self, at: At) -> Result<Option<Stopped>, EngineError> {
+        let resolved = self.state.resolve(at).map_err(|error| *error);
+        let input = match resolved.and_then(|input| Ok((self.checked_input(&input)?, input))) {
+            Ok(input) => input,
+            Err(error) => {
+                self.fail_unstarted(at, &error);
+                return Ok(None);
+            }
+        };
+        let now = self.engine.clock.now();
+        let (text, input) = input;
+        let mut record = started(self.state.blank(at), text, now);
+        match self.child(&record, &input).await? {
+            Ok((child, workflow)) => {
+                record.result = Some(JsonText::of(&json!({
+                    "triggeredWorkflowId": workflow.id,
+                    "triggeredWorkflowName": workflow.name,
+                    "runStatus": child.start.run.status,
+                    "triggeredAt": format_timestamp(now),
+                    "runId": child.start.run.id,
+                })));
+                self.close(&mut record, NodeStatus::Success, None);
+                self.recorder.add_child(child);
+                self.put(at, record, true);
+                // Somebody may wait for what it does.
+                Ok((!self.flush().await?).then_some(Stopped::LeaseLost))
+            }
+            Err(error) => {
+                self.close(&mut record, NodeStatus::Failure, Some(error));
+                self.put(at, record, true);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn child(
+        &self,
+        record: &NodeRecord,
+        input: &Value,
+    ) -> Result<Result<(NewChild, Workflow), NodeError>, EngineError> {
+        let (id, payload) = match read(input) {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error)),
+        };
+        let organization = &self.context.organization_id;
+        let store = &self.engine.store;
+        let depth = self
+            .recorder
+            .insist(|| store.child_depth(&self.context.run_id))
+            .await?
+            + 1;
+        let limit = i64::from(self.engine.limits.child_depth);
+        if depth > limit {
+            let message = format!("runs that start each other may be at most {limit} deep");
+            return Ok(Err(refused("too_deep", message)));
+        }
+        let workflow = self
+            .recorder
+            .insist(|| store.workflow(organization, &id))
+            .await?;
+        let Some(workflow) = workflow else {
+            let message = format!("there is no workflow `{id}`: register it first");
+            return Ok(Err(refused("workflow_not_found", message)));
+        };
+        let text = self
+            .recorder
+            .insist(|| store.definition(&workflow.definition_hash))
+            .await?;
+        let kept = self
+            .recorder
+            .insist(|| store.workflow_variables(organization, &id))
+            .await?;
+        let text = text.unwrap_or_else(|| JsonText::trusted("null"));
+        let made = self.start_of(&workflow, &text, payload).map(|mut start| {
+            let lasting = kept
+                .iter()
+                .filter_map(|variable| Some((variable.name.clone(), variable.value.value().ok()?)));
+            start.run.variables = captured(&text, lasting.collect());
+            let child = NewChild {
+                start,
+                parent_path: record.path.clone(),
+                depth,
+            };
+            (child, workflow)
+        });
+        Ok(made)
+    }
+
+    fn start_of(
+        &self,
+        workflow: &Workflow,
+        text: &JsonText,
+        payload: Map<String, Value>,
+    ) -> Result<NewStart, NodeError> {
+        let unfit = |message: String| refused("invalid_workflow", message);
+        let value = text.value().map_err(|error| unfit(error.to_string()))?;
+        let definition = Definition::parse(&value, &DefinitionLimits::STORED)
+            .map_err(|error| unfit(error.to_string()))?;
+        let is_manual = |ix: &&usize| definition.node(**ix).kind == MANUAL;
+        let manual = definition.triggers().iter().find(is_manual).copied();
+        let trigger = match manual {
+            Some(trigger) => trigger,
+            None => definition
+                .firing_trigger(None)
+                .map_err(|error| unfit(error.to_string()))?,
+        };
+        if let Some(why) = misfit(&definition.input_schema(trigger), &payload) {
+            return Err(refused("invalid_payload", why));
+        }
+        let now = self.engine.clock.now();
+        let node = definition.node(trigger);
+        let path = NodePath::of(node.id.clone());
+        let fresh = Run::fresh(
+            RunId::generate(now),
+            self.context.organization_id.clone(),
+            now,
+        );
+        Ok(NewStart {
+            run: Run {
+                definition_hash: Some(workflow.definition_hash.clone()),
+                trigger_node_id: Some(node.id.clone()),
+                trigger_source: Some(SOURCE.to_owned()),
+                triggered_by: Some(self.context.run_id.to_string()),
+                workflow_id: Some(workflow.id.clone()),
+                workflow_version: Some(workflow.version),
+                workflow_owner_user_id: workflow.owner_user_id.clone(),
+                simulation: self.context.simulation.clone(),
+                ..fresh
+            },
+            trigger: NodeRecord::fired(path, node.kind.clone(), payload, now),
+            definition: StoredDefinition {
+                hash: workflow.definition_hash.clone(),
+                text: text.clone(),
+            },
+            lane: Lane::Interactive,
+            traceparent: None,
+        })
+    }
+}
+
+/// The workflow and the payload that a node names.
+fn read(input: &Value) -> Result<(String, Map<String, Value>), NodeError> {
+    let wrong = |member: &str, takes: &str| {
+        let message = format!("{TRIGGER_WORKFLOW}: `{member}` takes {takes}");
+        refused("invalid_payload", message)
+    };
+    let given = |name: &str| input.get(name).filter(|value| !value.is_null());
+    let id = given("workflowId").and_then(Value::as_str);
+    let id = id.ok_or_else(|| wrong("workflowId", "the id of a workflow"))?;
+    let payload = match given("payload") {
+        None => Map::new(),
+        Some(Value::Object(payload)) => payload.clone(),
+        Some(_) => return Err(wrong("payload", "an object")),
+    };
+    Ok((id.to_owned(), payload))
+}
+
+/// The values that live on the workflow and that its definition declares so.
+fn captured(text: &JsonText, mut kept: Map<String, Value>) -> JsonText {
+    let value = text.value().unwrap_or_default();
+    let definition = Definition::parse(&value, &DefinitionLimits::STORED).ok();
+    kept.retain(|name, _| {
+        let declared = definition
+            .as_ref()
+            .and_then(|definition| definition.variable(name));
+        declared.is_some_and(|declared| declared.lifetime == Lifetime::Persist)
+    });
+    JsonText::of(&Value::Object(kept))
+}
+
+fn refused(code: &str, message: String) -> NodeError {
+    NodeError::new(ErrorClass::Definition, code, message)
+}
