@@ -7,6 +7,7 @@ mod architecture;
 mod bad_input;
 mod broker_contract;
 mod broker_faults;
+mod chains;
 mod chaos;
 mod choices;
 mod cli;

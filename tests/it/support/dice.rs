@@ -20,6 +20,11 @@ impl Dice {
         Self(self.roll())
     }
 
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll() % u64::try_from(end).unwrap()).unwrap()
+    }
+
     pub(crate) fn one_in(&mut self, chances: u64) -> bool {
         self.roll().is_multiple_of(chances)
     }
