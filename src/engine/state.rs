@@ -1,6 +1,6 @@
 //! A run's state in memory: its records by frame, its variables, what its expressions see.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -21,7 +21,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) record: NodeRecord,
-    view: RecordView,
+    /// Made when it is first read: most records never are.
+    view: OnceLock<RecordView>,
+}
+
+impl Slot {
+    fn view(&self) -> &RecordView {
+        self.view.get_or_init(|| RecordView::from(&self.record))
+    }
 }
 
 /// A loop that has been entered.
@@ -217,8 +224,10 @@ impl RunState {
         if record.status == NodeStatus::Failure && !self.tolerates(at) {
             self.progress_of(at.frame).failed = true;
         }
-        let view = RecordView::from(&record);
-        let slot = Slot { record, view };
+        let slot = Slot {
+            record,
+            view: OnceLock::new(),
+        };
         let before = self.frames.put(&self.definition, at, slot);
         self.bytes -= before.map_or(0, |slot| record_bytes(&slot.record));
     }
@@ -256,7 +265,7 @@ impl RunState {
         };
         let records = |id: &NodeId| {
             let slot = self.frames.get(&self.definition, visible(id)?)?;
-            Some(&slot.view)
+            Some(slot.view())
         };
         let iterations = |id: &NodeId| Some(self.iterations_value(visible(id)?));
         let loops = self.loops_around(at.frame);
@@ -316,7 +325,7 @@ impl RunState {
             let Some(slot) = self.frames.get(&self.definition, at) else {
                 continue;
             };
-            let mut whole = slot.view.whole();
+            let mut whole = slot.view().whole();
             if let (Some(_), Value::Object(members)) = (self.node(at).loop_body, &mut whole) {
                 members.insert("iterations".to_owned(), self.iterations_value(at));
             }

@@ -142,7 +142,7 @@ fn the_documented_table_is_what_the_planner_says() {
     table.push('\n');
     for state in STATES {
         let cells: Vec<_> = PLACES.iter().map(|place| cell(*place, state)).collect();
-        table.push_str(&format!("| {} | {} |\n", state.0, cells.join(" | ")));
+        table += &["| ", state.0, " | ", &cells.join(" | "), " |\n"].concat();
     }
     assert!(
         DOC.contains(&table),

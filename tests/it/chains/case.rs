@@ -161,7 +161,7 @@ fn visit(body: &Body, prefix: &str, indices: &str, places: &mut Vec<Place>) {
                     visit(inner, prefix, &format!("{indices}/{index}"), places);
                 }
             }
-            _ => {}
+            Kind::If(_) | Kind::Call(_) | Kind::Loop(..) => {}
         }
     }
 }
