@@ -13,6 +13,7 @@ mod call;
 mod children;
 mod drive;
 mod handler;
+mod load;
 mod loops;
 mod next;
 pub mod nodes;

@@ -6,6 +6,8 @@
 //! so what is shown is what is done.
 
 mod choices;
+mod edges;
+mod iterations;
 mod planner;
 mod report;
 mod state;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use super::{
-    ChoiceError, Choices, Plan, PlanIteration, PlanNode, PlanPath, Reason, State, Verdict,
-    choices::Named, stored_array,
+    ChoiceError, Choices, Plan, PlanNode, PlanPath, Reason, State, Verdict, choices::Named,
+    edges::Edge,
 };
 use crate::{
     domain::{EffectState, NodePath, NodeRecord, NodeStatus, SideEffects},
-    workflow::{At, Definition, Node, OnError, TOP, edge_is_live, reads_any_of, side_effects_of},
+    workflow::{At, Definition, Node, OnError, TOP, reads_any_of, side_effects_of},
 };
 
 /// Plans a retry of the run whose trigger `trigger` fired and that stopped in `state`.
@@ -59,18 +59,9 @@ pub fn plan(
     planner.finish()
 }
 
-/// Whether an edge will carry execution to its child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Edge {
-    Live,
-    Dead,
-    /// Decided during the retry.
-    Open,
-}
-
 /// How the records of a frame count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// Each node by its record.
     Judge,
     /// The loop around it is reused, and everything in it with it.
@@ -81,7 +72,7 @@ enum Mode {
 
 /// The path of the loop around a frame, up to the iteration.
 #[derive(Debug, Clone)]
-enum Prefix {
+pub(super) enum Prefix {
     Top,
     Iteration(NodePath, u32),
     Every(String),
@@ -103,38 +94,38 @@ impl Prefix {
 }
 
 /// One frame to plan.
-struct Place {
-    body: usize,
+pub(super) struct Place {
+    pub(super) body: usize,
     /// The frame of the state, if it has one.
-    frame: Option<usize>,
-    prefix: Prefix,
-    mode: Mode,
-    conditional: bool,
+    pub(super) frame: Option<usize>,
+    pub(super) prefix: Prefix,
+    pub(super) mode: Mode,
+    pub(super) conditional: bool,
     /// What has changed above the loop around it.
-    changed: Vec<String>,
+    pub(super) changed: Vec<String>,
     /// Something above the loop around it is named.
-    is_below_named: bool,
+    pub(super) is_below_named: bool,
 }
 
-struct Planner<'a> {
-    definition: &'a Definition,
-    trigger: usize,
-    state: &'a State<'a>,
-    choices: &'a Choices,
-    named: Named,
-    reachable: Vec<bool>,
+pub(super) struct Planner<'a> {
+    pub(super) definition: &'a Definition,
+    pub(super) trigger: usize,
+    pub(super) state: &'a State<'a>,
+    pub(super) choices: &'a Choices,
+    pub(super) named: Named,
+    pub(super) reachable: Vec<bool>,
     /// The branches that pinned nodes take, by path.
-    pinned: HashMap<&'a NodePath, &'a Option<String>>,
-    lines: Vec<PlanNode>,
-    unconfirmed: Vec<NodePath>,
-    refused: Option<ChoiceError>,
+    pub(super) pinned: HashMap<&'a NodePath, &'a Option<String>>,
+    pub(super) lines: Vec<PlanNode>,
+    pub(super) unconfirmed: Vec<NodePath>,
+    pub(super) refused: Option<ChoiceError>,
 }
 
 /// The lines of a frame by the place of their node.
-type Lines = Vec<Option<usize>>;
+pub(super) type Lines = Vec<Option<usize>>;
 
 impl Planner<'_> {
-    fn frame(&mut self, place: &Place, order: &[usize]) {
+    pub(super) fn frame(&mut self, place: &Place, order: &[usize]) {
         let members = self.definition.body(place.body).members.len();
         let mut lines: Lines = vec![None; members];
         for &node in order {
@@ -153,7 +144,7 @@ impl Planner<'_> {
         }
     }
 
-    fn record(&self, place: &Place, node: usize) -> Option<&NodeRecord> {
+    pub(super) fn record(&self, place: &Place, node: usize) -> Option<&NodeRecord> {
         let at = At {
             frame: place.frame?,
             node,
@@ -195,13 +186,13 @@ impl Planner<'_> {
         }
     }
 
-    fn is_unsafe(&self, record: Option<&NodeRecord>, ix: usize) -> bool {
+    pub(super) fn is_unsafe(&self, record: Option<&NodeRecord>, ix: usize) -> bool {
         let effect = record.and_then(|record| record.effect.as_ref());
         self.definition.node(ix).side_effects == Some(SideEffects::Unsafe)
             || effect.is_some_and(|effect| effect.is_unsafe)
     }
 
-    fn is_acknowledged(&self, path: &NodePath) -> bool {
+    pub(super) fn is_acknowledged(&self, path: &NodePath) -> bool {
         self.choices.acknowledged.contains(path)
     }
 
@@ -279,67 +270,9 @@ impl Planner<'_> {
         self.refused.get_or_insert(ChoiceError(message));
     }
 
-    /// Live if any edge is, dead if all are. The entries of a loop's body have no edges: they run.
-    fn edge_into(&self, place: &Place, lines: &Lines, ix: usize) -> Edge {
-        let node = self.definition.node(ix);
-        if place.body != TOP && node.parents.is_empty() {
-            return Edge::Live;
-        }
-        let mut edges = node
-            .parents
-            .iter()
-            .map(|parent| self.edge(place, lines, *parent, node));
-        edges
-            .try_fold(Edge::Dead, |found, edge| match (found, edge) {
-                (_, Edge::Live) => Err(Edge::Live),
-                (Edge::Open, _) | (_, Edge::Open) => Ok(Edge::Open),
-                (found, Edge::Dead) => Ok(found),
-            })
-            .unwrap_or_else(|live| live)
-    }
-
-    fn line_of(&self, lines: &Lines, node: usize) -> Option<&PlanNode> {
+    pub(super) fn line_of(&self, lines: &Lines, node: usize) -> Option<&PlanNode> {
         let line = lines[self.definition.node(node).place]?;
         self.lines.get(line)
-    }
-
-    fn edge(&self, place: &Place, lines: &Lines, parent: usize, child: &Node) -> Edge {
-        let above = self.definition.node(parent);
-        let Some(line) = self.line_of(lines, parent) else {
-            return Edge::Dead;
-        };
-        let branch = child.branch.as_deref();
-        match line.verdict {
-            Verdict::Skip => Edge::Dead,
-            Verdict::Reuse => {
-                let pinned = line.path.node().and_then(|path| self.pinned.get(path));
-                let record = self.record(place, parent).filter(|_| pinned.is_none());
-                let status = record.map_or(NodeStatus::Success, |record| record.status);
-                let taken = record.and_then(|record| record.branch.as_deref());
-                let taken = pinned.map_or(taken, |pinned| pinned.as_deref());
-                let is_live = edge_is_live(&above.kind, status, taken, branch);
-                let is_reachable = place.body != TOP || self.reachable[parent];
-                if is_live && is_reachable {
-                    Edge::Live
-                } else {
-                    Edge::Dead
-                }
-            }
-            Verdict::Execute | Verdict::InDoubt if line.conditional => Edge::Open,
-            Verdict::Execute | Verdict::InDoubt => {
-                // Nothing taken yet: if the edge is dead now, the branch is what decides.
-                let is_live = edge_is_live(&above.kind, NodeStatus::Success, None, branch);
-                if is_live { Edge::Live } else { Edge::Open }
-            }
-        }
-    }
-
-    fn is_decided_anew(&self, lines: &Lines, node: &Node) -> bool {
-        let mut above = node
-            .parents
-            .iter()
-            .filter_map(|parent| self.line_of(lines, *parent));
-        above.any(|line| line.verdict.runs() || line.reason == Reason::Pinned)
     }
 
     /// What has changed for a node whose success is reused: what is above it, and the request's
@@ -368,108 +301,6 @@ impl Planner<'_> {
             line.verdict.runs() || line.reason == Reason::Pinned || !line.stale.is_empty()
         });
         changed.map(|line| line.path.to_string()).collect()
-    }
-
-    /// The iterations of the loop whose line comes last; `changed` is what has changed above it.
-    fn iterations(&mut self, place: &Place, ix: usize, changed: Vec<String>) {
-        let loop_line = self.lines.len() - 1;
-        let line = &self.lines[loop_line];
-        let (verdict, reason) = (line.verdict, line.reason);
-        let Some(body) = self.definition.node(ix).loop_body else {
-            return;
-        };
-        if reason == Reason::Pinned {
-            return;
-        }
-        let path = line.path.clone();
-        let mut inner = Place {
-            body,
-            frame: None,
-            prefix: Prefix::Every(format!("{path}[*]")),
-            mode: match verdict {
-                Verdict::Reuse => Mode::Reused,
-                Verdict::Execute | Verdict::InDoubt => Mode::Judge,
-                Verdict::Skip => Mode::Skipped(reason),
-            },
-            conditional: line.conditional,
-            changed,
-            is_below_named: line.is_below_named,
-        };
-        if verdict.runs() && self.named.has(place.frame, ix) {
-            self.unconfirmed_below(place, ix);
-        }
-        let order = self.definition.body(body).order.clone();
-        let (numbered, are_all) = self.known_iterations(place, ix, verdict);
-        for (number, frame) in numbered {
-            let Some(path) = path.node() else { break };
-            inner.frame = frame;
-            inner.prefix = Prefix::Iteration(path.clone(), number);
-            let first = self.lines.len();
-            self.frame(&inner, &order);
-            let iteration = summary(number, &self.lines[first..], verdict);
-            self.lines[loop_line].iterations.push(iteration);
-        }
-        if !are_all {
-            inner.frame = None;
-            inner.prefix = Prefix::Every(format!("{path}[*]"));
-            inner.conditional = true;
-            self.frame(&inner, &order);
-        }
-    }
-
-    /// A loop that is named forgets its iterations, but not that a call in them must not be repeated
-    /// unasked.
-    fn unconfirmed_below(&mut self, place: &Place, ix: usize) {
-        let Some(frame) = place.frame else { return };
-        let at = At { frame, node: ix };
-        let (definition, frames) = (self.definition, self.state.frames());
-        let inside = frames.all(definition).filter(|(inner, record)| {
-            let effect = record.effect.as_ref();
-            frames.is_inside(inner.frame, at)
-                && effect.is_some_and(EffectState::is_in_doubt)
-                && record.status != NodeStatus::Success
-                && self.is_unsafe(Some(record), inner.node)
-                && !self.is_acknowledged(&record.path)
-        });
-        let paths: Vec<_> = inside.map(|(_, record)| record.path.clone()).collect();
-        self.unconfirmed.extend(paths);
-    }
-
-    /// The iterations of a loop that are known, with their frame of the state, and whether there
-    /// are no others.
-    fn known_iterations(
-        &self,
-        place: &Place,
-        ix: usize,
-        verdict: Verdict,
-    ) -> (Vec<(u32, Option<usize>)>, bool) {
-        let Some(frame) = place.frame else {
-            return (Vec::new(), false);
-        };
-        let at = At { frame, node: ix };
-        let recorded = || {
-            let frames = self.state.frames().iterations(at);
-            frames
-                .map(|(number, frame)| (number, Some(frame)))
-                .collect()
-        };
-        match verdict {
-            Verdict::Reuse => (recorded(), true),
-            Verdict::Skip => (Vec::new(), false),
-            // A loop that is named keeps nothing: its array is resolved again.
-            _ if self.named.has(place.frame, ix) => (Vec::new(), false),
-            Verdict::Execute | Verdict::InDoubt => {
-                let Some(items) = self.record(place, ix).and_then(stored_array) else {
-                    return (recorded(), false);
-                };
-                let numbers = 0..u32::try_from(items.len()).unwrap_or(u32::MAX);
-                let frame = |number| self.state.frames().iteration(at, number);
-                (
-                    numbers.map(|number| (number, frame(number))).collect(),
-                    true,
-                )
-            }
-        }
     }
 
     /// The plan, if the choices fit it.
@@ -523,22 +354,6 @@ impl Planner<'_> {
             }
             _ => refuse("was not reached: its branch was not taken".into()),
         }
-    }
-}
-
-/// What happens to an iteration with these lines.
-fn summary(index: u32, lines: &[PlanNode], of_loop: Verdict) -> PlanIteration {
-    let running = lines.iter().find(|line| line.verdict.runs());
-    let (verdict, reason) = match (running, of_loop) {
-        (Some(line), _) => (Verdict::Execute, line.reason),
-        (None, Verdict::Reuse) => (Verdict::Reuse, Reason::LoopReused),
-        (None, _) if lines.is_empty() => (Verdict::Execute, Reason::NeverStarted),
-        (None, _) => (Verdict::Reuse, Reason::Succeeded),
-    };
-    PlanIteration {
-        index,
-        verdict,
-        reason,
     }
 }
 
