@@ -224,7 +224,7 @@ impl Drive<'_> {
     /// Waits for what is due within a second; for anything else the worker is free meanwhile.
     async fn hold(&mut self, due_at: Option<Timestamp>) -> Result<Option<Stopped>, EngineError> {
         let left = due_at.map(|due| due - self.engine.clock.now());
-        let short = left.and_then(|left| left.to_std().ok());
+        let short = left.map(|left| left.to_std().unwrap_or_default());
         let Some(short) = short.filter(|left| *left <= MOST_HELD) else {
             return self.park(due_at).await.map(Some);
         };

@@ -28,8 +28,8 @@ pub struct Body {
 /// one is outside all loops.
 ///
 /// `loopBody` names the nodes of a body. What is only reached through a body belongs to it too,
-/// listed or not. An edge from a loop to a node of its own body says nothing new and is dropped;
-/// every other edge into or out of a body is refused.
+/// listed or not. An edge from a loop to a node inside it says nothing new and is dropped; every
+/// other edge into or out of a body is refused.
 pub(super) fn read_bodies(
     nodes: &mut [Node],
     sources: &[&Map<String, Value>],
@@ -176,15 +176,21 @@ fn adopt(nodes: &[Node], owners: &mut [Option<usize>]) {
     }
 }
 
-/// An edge from a loop to a node of its own body says what `loopBody` says.
+/// An edge from a loop to a node inside it says what `loopBody` says.
 fn drop_entry_edges(nodes: &mut [Node], owners: &[Option<usize>]) {
-    for at in 0..nodes.len() {
-        nodes[at]
-            .children
-            .retain(|child| owners[*child] != Some(at));
-        nodes[at]
-            .parents
-            .retain(|parent| owners[at] != Some(*parent));
+    let is_inside = |node: usize, outer: usize| {
+        let mut around = owners[node];
+        while let Some(owner) = around {
+            if owner == outer {
+                return true;
+            }
+            around = owners[owner];
+        }
+        false
+    };
+    for (at, node) in nodes.iter_mut().enumerate() {
+        node.children.retain(|child| !is_inside(*child, at));
+        node.parents.retain(|parent| !is_inside(at, *parent));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Definitions and graphs: what is read, what is refused, in which order nodes run.
 
+mod bodies;
 mod graph;
 mod reading;
 mod starts;

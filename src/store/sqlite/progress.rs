@@ -38,10 +38,12 @@ const COPY_NODES: &str = "
       from nodes
      where run_id = $1 and path in (select value from json_each($3))";
 
+// A loop sends nothing itself: what is known of its effect is where those of its body begin.
 const CANCEL_NODES: &str = "
     update nodes
        set status = 'cancelled', finished_at = $2, due_at = null,
-           error = case when status = 'running' and effect is not null then $3 else $4 end
+           error = case when status = 'running' and effect is not null and type <> 'for-each'
+                        then $3 else $4 end
      where run_id = $1 and status in ('running', 'waiting', 'scheduled')";
 
 const LOG_VARIABLE_WRITE: &str = "

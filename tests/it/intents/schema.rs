@@ -1,6 +1,9 @@
 //! The published form and the parser say the same.
 
-use redrive::broker::{INTENT_SCHEMA, Intent};
+use redrive::{
+    broker::{INTENT_SCHEMA, Intent},
+    intake::Request,
+};
 use serde_json::{Value, json};
 
 fn schema() -> Value {
@@ -72,6 +75,43 @@ fn what_the_schema_takes_is_what_is_read() {
     for intent in &invalid {
         assert!(!schema.is_valid(intent), "{intent}");
         assert!(Intent::from_value(intent.clone()).is_err(), "{intent}");
+    }
+}
+
+/// Members of a request, each with values that it takes and values that it does not.
+fn choices() -> Value {
+    json!({
+        "fromNodeId": [["a", null], [7]],
+        "mode": [["failed", "all", null], ["some"]],
+        "includePartial": [[true, null], ["a"]],
+        "definition": [["snapshot", "latest", null], ["newest"]],
+        "propValues": [[{ "a": 1 }, null], [[]]],
+        "variables": [[{ "a": 1 }], [1]],
+        "nodeResults": [[{ "a": 1 }], [[]]],
+        "acknowledge": [[["a[0].b"], null], ["a", [1]]],
+        "newEffectKey": [[["a"]], [{}]],
+        "allowAgain": [[false], [1]],
+        "planHash": [["a"], [1]],
+        "notBefore": [["2030-01-01T00:00:00Z"], [7]],
+        "reason": [["a", null], [7]],
+        "lane": [["interactive", "automatic", "bulk", null], ["fast"]],
+        "none": [[], [1]]
+    })
+}
+
+#[test]
+fn what_a_request_may_choose_is_in_the_schema() {
+    let schema = jsonschema::validator_for(&schema()).unwrap();
+    for (name, values) in choices().as_object().unwrap() {
+        for (place, is_good) in [(0, true), (1, false)] {
+            for value in values[place].as_array().unwrap() {
+                let request = json!({ name.as_str(): value });
+                let intent = with("request", request.clone());
+                assert_eq!(schema.is_valid(&intent), is_good, "{request}");
+                let read = Request::read(Some(request.clone()));
+                assert_eq!(read.is_ok(), is_good, "{request}");
+            }
+        }
     }
 }
 
