@@ -141,3 +141,50 @@ async fn the_client_says_by_its_exit_code_what_went_wrong() {
     }
     dev.stop().await;
 }
+
+#[tokio::test]
+async fn a_plan_is_drawn_a_wait_resumed_and_a_chain_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = Dev::start(folder.path()).await;
+    let definition = r#"{"nodes": {
+        "root": {"type": "manual", "children": ["approve"]},
+        "approve": {"type": "wait", "payload": {"timeoutMs": 60000}, "children": ["say"]},
+        "say": {"type": "log", "payload": {"message": "{{approve.result.triggerResult.by}}"}}
+    }}"#;
+    fs::write(folder.path().join("wait.json"), definition).unwrap();
+    let run = async |arguments: &[&str]| {
+        let (done, text) = output(dev.client(folder.path()).args(arguments)).await;
+        assert!(done.status.success(), "{arguments:?}: {text} {done:?}");
+        text
+    };
+    let start = ["runs", "start", "--definition", "wait.json", "-o", "id"];
+    let first = run(&start).await.trim().to_owned();
+    run(&["runs", "cancel", &first]).await;
+    while !run(&["runs", "get", &first]).await.contains("cancelled") {}
+    let drawn = run(&["runs", "plan", &first]).await;
+    assert!(
+        drawn.contains("= root") && drawn.contains("> approve"),
+        "{drawn}"
+    );
+    let json = run(&["runs", "plan", &first, "--json"]).await;
+    assert!(json.contains("\"planHash\""), "{json}");
+    let second = run(&["runs", "retry", &first, "-o", "id"])
+        .await
+        .trim()
+        .to_owned();
+    let resume = [
+        "runs",
+        "resume",
+        &second,
+        "approve",
+        "--data",
+        r#"{"by": "ann"}"#,
+    ];
+    // It waits once a worker has brought it there.
+    while !run(&resume).await.contains("resumed") {}
+    while !run(&["runs", "get", &second]).await.contains("success") {}
+    let chain = run(&["runs", "chain", &first]).await;
+    assert!(chain.contains(&format!("└ {second}  success")), "{chain}");
+    assert!(chain.contains("effective: success"), "{chain}");
+    dev.stop().await;
+}

@@ -7,6 +7,7 @@ mod get;
 mod import;
 mod list;
 mod plan;
+mod resume;
 mod retry;
 mod start;
 
@@ -31,6 +32,8 @@ pub(super) enum Runs {
     Retry(retry::Retry),
     /// Show a run's retries and theirs
     Chain(chain::Chain),
+    /// End the wait of a node with what came for it
+    Resume(resume::Resume),
     /// Cancel a run
     Cancel(cancel::Cancel),
 }
@@ -45,6 +48,7 @@ impl Runs {
             Self::Plan(plan) => &plan.api,
             Self::Retry(retry) => &retry.api,
             Self::Chain(chain) => &chain.api,
+            Self::Resume(resume) => &resume.api,
             Self::Cancel(cancel) => &cancel.api,
         };
         api.output.format()
@@ -59,6 +63,7 @@ impl Runs {
             Self::Plan(plan) => plan.run().await,
             Self::Retry(retry) => retry.run().await,
             Self::Chain(chain) => chain.run().await,
+            Self::Resume(resume) => resume.run().await,
             Self::Cancel(cancel) => cancel.run().await,
         }
     }
