@@ -71,7 +71,7 @@ async fn a_retry_that_the_broker_gave_up_is_sent_again_and_ends() {
 async fn no_message_goes_round_while_the_database_is_away() {
     let (place, target) = (Place::shared().await, Target::start().await);
     let app = TestApp::start_as(&[Role::Api], Ledger::postgres().await, |_| {}).await;
-    let wire = Proxy::to(server_of(&app.ledger.url)).await;
+    let wire = Proxy::to(server_of(&app.ledger.url));
     let database = wire.instead_of_server(&app.ledger.url);
     let worker = process(&[Role::Worker], &database, |c| c.broker = place.config()).await;
     let queue = place.queue(Lane::Interactive);
@@ -101,7 +101,7 @@ async fn no_message_goes_round_while_the_database_is_away() {
     }
     channel.close(200, "looked".into()).await.unwrap();
 
-    wire.accept().await;
+    wire.accept();
     for run in &runs {
         assert_eq!(app.ended(run).await["status"], "success");
     }
@@ -118,7 +118,7 @@ async fn no_message_goes_round_while_the_database_is_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_whose_ack_was_lost_comes_again_and_finds_its_run_held() {
     let (place, target) = (Place::shared().await, Target::start().await);
-    let wire = Proxy::to(server_of(&place.url)).await;
+    let wire = Proxy::to(server_of(&place.url));
     let app = TestApp::start_as(&[Role::Api], Ledger::postgres().await, |_| {}).await;
     let worker = process(&[Role::Worker], &app.ledger.url, |c| {
         c.broker = place.config_through(&wire);

@@ -30,7 +30,7 @@ struct Wire {
 impl Wire {
     async fn start() -> Self {
         let place = Place::shared().await;
-        let proxy = Proxy::to(server_of(&place.url)).await;
+        let proxy = Proxy::to(server_of(&place.url));
         Self::over(place, proxy)
     }
 
@@ -156,7 +156,7 @@ async fn a_client_whose_connections_end_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_may_come_after_its_clients() {
     let place = Place::shared().await;
-    let proxy = Proxy::refusing(server_of(&place.url)).await;
+    let proxy = Proxy::refusing(server_of(&place.url));
     let wire = Wire::over(place, proxy);
     let broker = wire.consumer.broker();
     until("refused", async || {
@@ -168,7 +168,7 @@ async fn a_broker_may_come_after_its_clients() {
         broker.publish(vec![(Lane::Bulk, about("a"))]).await,
         [false]
     );
-    wire.proxy.accept().await;
+    wire.proxy.accept();
     let back = Instant::now();
     wire.carries("now").await;
     publish(&broker, Lane::Bulk, about("too")).await;

@@ -111,7 +111,7 @@ async fn what_a_full_queue_refuses_is_not_sent() {
 async fn an_ack_that_nobody_heard_is_not_counted_as_one() {
     let metrics = Metrics::install();
     let place = Place::shared().await;
-    let proxy = Proxy::to(server_of(&place.url)).await;
+    let proxy = Proxy::to(server_of(&place.url));
     let consumer = Consumer::start(&place.config_through(&proxy), 1);
     let broker = consumer.broker();
     until("consuming", async || {

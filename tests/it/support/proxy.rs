@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{broadcast, watch},
@@ -34,6 +34,8 @@ pub(crate) struct Proxy(Arc<Shared>);
 
 struct Shared {
     address: SocketAddr,
+    /// Bound and never listening: nobody else is given the port while it refuses.
+    _reserved: TcpSocket,
     upstream: String,
     listening: Mutex<Option<JoinHandle<()>>>,
     connected: Mutex<CancellationToken>,
@@ -44,17 +46,18 @@ struct Shared {
 
 impl Proxy {
     /// A proxy to `host:port` that accepts connections.
-    pub(crate) async fn to(upstream: &str) -> Self {
-        let proxy = Self::refusing(upstream).await;
-        proxy.accept().await;
+    pub(crate) fn to(upstream: &str) -> Self {
+        let proxy = Self::refusing(upstream);
+        proxy.accept();
         proxy
     }
 
     /// A proxy that nobody listens behind yet.
-    pub(crate) async fn refusing(upstream: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) fn refusing(upstream: &str) -> Self {
+        let reserved = bound("127.0.0.1:0".parse().unwrap());
         Self(Arc::new(Shared {
-            address: listener.local_addr().unwrap(),
+            address: reserved.local_addr().unwrap(),
+            _reserved: reserved,
             upstream: upstream.to_owned(),
             listening: Mutex::default(),
             connected: Mutex::default(),
@@ -70,8 +73,8 @@ impl Proxy {
     }
 
     /// Accepts connections.
-    pub(crate) async fn accept(&self) {
-        let listener = TcpListener::bind(self.0.address).await.unwrap();
+    pub(crate) fn accept(&self) {
+        let listener = bound(self.0.address).listen(1024).unwrap();
         let shared = Arc::clone(&self.0);
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -187,4 +190,13 @@ async fn to_the_client(
         }
         to.write_all(&buffer[..n]).await?;
     }
+}
+
+/// A socket at an address that other sockets of ours may be bound to as well.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
