@@ -69,7 +69,7 @@ use crate::{
     intake::Intake,
     outbox::{DeadLetterKeeper, Relay, Rescuer, WINDOW_PER_SLOT},
     store::{ServingLock, Store},
-    worker::{Worker, WorkerParts},
+    worker::{AcceptsChildren, Worker, WorkerParts},
 };
 
 /// How often measured times are folded into their histograms.
@@ -184,6 +184,12 @@ impl Parts {
     fn new(config: &Config, store: Store, handlers: Handlers) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let hints = Hints::default();
+        let intake = Intake::new(
+            store.clone(),
+            Arc::clone(&clock),
+            config.limits.clone(),
+            hints.clone(),
+        );
         let engine = Engine::new(
             store.clone(),
             handlers,
@@ -191,12 +197,7 @@ impl Parts {
             config.limits.clone(),
             config.cu.clone(),
             Duration::from_millis(config.worker.cancel_grace_ms),
-        );
-        let intake = Intake::new(
-            store.clone(),
-            Arc::clone(&clock),
-            config.limits.clone(),
-            hints.clone(),
+            Arc::new(AcceptsChildren::new(intake.clone())),
         );
         Ok(Self {
             broker: broker(config)?,

@@ -54,6 +54,27 @@ where
 const MOST_TRIGGERED_BY: usize = 200;
 
 impl Intent {
+    /// The retry of a run that the run `parent` waits for.
+    #[must_use]
+    pub fn of_parent(
+        retry_id: RetryId,
+        source_run_id: RunId,
+        organization_id: OrganizationId,
+        parent: &RunId,
+    ) -> Self {
+        Self {
+            schema: INTENT_SCHEMA.to_owned(),
+            retry_id,
+            source_run_id,
+            organization_id,
+            run_id: None,
+            triggered_by: Some(parent.to_string()),
+            reason: Some("the run that waits for it is retried".to_owned()),
+            lane: None,
+            request: None,
+        }
+    }
+
     /// Reads a message.
     ///
     /// # Errors

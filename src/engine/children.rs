@@ -1,19 +1,20 @@
 //! `trigger-workflow`: a node that the engine itself executes, as the run it starts is there exactly
 //! when the node's outcome is.
 //!
-//! It starts a run of a registered workflow of the same organisation and goes on. Runs that start
-//! each other go only so deep.
+//! It starts a run of a registered workflow of the same organisation and goes on, or waits for what
+//! becomes of it. Runs that start each other go only so deep.
 
 use serde_json::{Map, Value, json};
 
 use super::{
+    awaited::awaiting,
     drive::{Drive, EngineError, Stopped},
     loops::started,
 };
 use crate::{
     domain::{
         ErrorClass, JsonText, Lane, NodeError, NodePath, NodeRecord, NodeStatus, Run, RunId,
-        Workflow, format_timestamp,
+        Timestamp, Workflow, format_timestamp,
     },
     store::{NewChild, NewStart, StoredDefinition},
     workflow::{At, Definition, DefinitionLimits, Lifetime, misfit},
@@ -29,8 +30,11 @@ const SOURCE: &str = "workflow";
 const MANUAL: &str = "manual";
 
 impl Drive<'_> {
-    /// Starts the run, or fails the node.
+    /// Starts the run, or fails the node; one that waits for its child looks what became of it.
     pub(super) async fn step_child(&mut self, at: At) -> Result<Option<Stopped>, EngineError> {
+        if let Some(child) = self.state.blank(at).child_run_id() {
+            return self.follow(at, &child).await;
+        }
         let resolved = self.state.resolve(at).map_err(|error| *error);
         let input = match resolved.and_then(|input| Ok((self.checked_input(&input)?, input))) {
             Ok(input) => input,
@@ -43,17 +47,15 @@ impl Drive<'_> {
         let (text, input) = input;
         let mut record = started(self.state.blank(at), text, now);
         match self.child(&record, &input).await? {
-            Ok((child, workflow)) => {
-                record.result = Some(JsonText::of(&json!({
-                    "triggeredWorkflowId": workflow.id,
-                    "triggeredWorkflowName": workflow.name,
-                    "runStatus": child.start.run.status,
-                    "triggeredAt": format_timestamp(now),
-                    "runId": child.start.run.id,
-                })));
-                self.close(&mut record, NodeStatus::Success, None);
-                self.recorder.add_child(child);
-                self.put(at, record, true);
+            Ok(made) => {
+                if made.waits {
+                    record = awaiting(record, &made.child.start.run.id);
+                } else {
+                    record.result = Some(going_on(&made, now));
+                    self.close(&mut record, NodeStatus::Success, None);
+                }
+                self.recorder.add_child(made.child);
+                self.put(at, record, !made.waits);
                 // Somebody may wait for what it does.
                 Ok((!self.flush().await?).then_some(Stopped::LeaseLost))
             }
@@ -69,12 +71,12 @@ impl Drive<'_> {
         &self,
         record: &NodeRecord,
         input: &Value,
-    ) -> Result<Result<(NewChild, Workflow), NodeError>, EngineError> {
-        let (id, payload) = match read(input) {
-            Ok(read) => read,
+    ) -> Result<Result<Made, NodeError>, EngineError> {
+        let asked = match read(input) {
+            Ok(asked) => asked,
             Err(error) => return Ok(Err(error)),
         };
-        let organization = &self.context.organization_id;
+        let (organization, id) = (&self.context.organization_id, asked.workflow_id);
         let store = &self.engine.store;
         let depth = self
             .recorder
@@ -103,18 +105,24 @@ impl Drive<'_> {
             .insist(|| store.workflow_variables(organization, &id))
             .await?;
         let text = text.unwrap_or_else(|| JsonText::trusted("null"));
-        let made = self.start_of(&workflow, &text, payload).map(|mut start| {
-            let lasting = kept
-                .iter()
-                .filter_map(|variable| Some((variable.name.clone(), variable.value.value().ok()?)));
-            start.run.variables = captured(&text, lasting.collect());
-            let child = NewChild {
-                start,
-                parent_path: record.path.clone(),
-                depth,
-            };
-            (child, workflow)
-        });
+        let made = self
+            .start_of(&workflow, &text, asked.payload)
+            .map(|mut start| {
+                let lasting = kept.iter().filter_map(|variable| {
+                    Some((variable.name.clone(), variable.value.value().ok()?))
+                });
+                start.run.variables = captured(&text, lasting.collect());
+                let child = NewChild {
+                    start,
+                    parent_path: record.path.clone(),
+                    depth,
+                };
+                Made {
+                    child,
+                    workflow,
+                    waits: asked.waits,
+                }
+            });
         Ok(made)
     }
 
@@ -170,8 +178,32 @@ impl Drive<'_> {
     }
 }
 
-/// The workflow and the payload that a node names.
-fn read(input: &Value) -> Result<(String, Map<String, Value>), NodeError> {
+/// A run that a node starts.
+struct Made {
+    child: NewChild,
+    workflow: Workflow,
+    waits: bool,
+}
+
+/// What a node says of the run that it starts when it does not wait for it.
+fn going_on(made: &Made, now: Timestamp) -> JsonText {
+    JsonText::of(&json!({
+        "triggeredWorkflowId": made.workflow.id,
+        "triggeredWorkflowName": made.workflow.name,
+        "runStatus": made.child.start.run.status,
+        "triggeredAt": format_timestamp(now),
+        "runId": made.child.start.run.id,
+    }))
+}
+
+/// What a node asks for.
+struct Asked {
+    workflow_id: String,
+    payload: Map<String, Value>,
+    waits: bool,
+}
+
+fn read(input: &Value) -> Result<Asked, NodeError> {
     let wrong = |member: &str, takes: &str| {
         let message = format!("{TRIGGER_WORKFLOW}: `{member}` takes {takes}");
         refused("invalid_payload", message)
@@ -184,7 +216,12 @@ fn read(input: &Value) -> Result<(String, Map<String, Value>), NodeError> {
         Some(Value::Object(payload)) => payload.clone(),
         Some(_) => return Err(wrong("payload", "an object")),
     };
-    Ok((id.to_owned(), payload))
+    let waits = given("wait").map_or(Some(false), Value::as_bool);
+    Ok(Asked {
+        workflow_id: id.to_owned(),
+        payload,
+        waits: waits.ok_or_else(|| wrong("wait", "true or false"))?,
+    })
 }
 
 /// The values that live on the workflow and that its definition declares so.

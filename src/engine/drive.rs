@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use super::{
+    awaited::ChildRetries,
     handler::{Handlers, RunContext, VariableSet},
     next::Next,
     recorder::Recorder,
@@ -37,6 +38,7 @@ pub struct Engine {
     pub(super) limits: LimitsConfig,
     pub(super) prices: BTreeMap<String, f64>,
     pub(super) cancel_grace: Duration,
+    pub(super) children: Arc<dyn ChildRetries>,
 }
 
 /// Why the engine stopped executing a run.
@@ -65,7 +67,8 @@ pub enum EngineError {
 
 impl Engine {
     /// An engine on this ledger. `prices` are what an attempt costs by node type, 1 where not
-    /// named; `cancel_grace` is how long a call may go on once its run is cancelled.
+    /// named; `cancel_grace` is how long a call may go on once its run is cancelled; `children` accepts
+    /// the retries of runs that a retried run waits for.
     #[must_use]
     pub fn new(
         store: Store,
@@ -74,6 +77,7 @@ impl Engine {
         limits: LimitsConfig,
         prices: BTreeMap<String, f64>,
         cancel_grace: Duration,
+        children: Arc<dyn ChildRetries>,
     ) -> Self {
         Self {
             store,
@@ -82,6 +86,7 @@ impl Engine {
             limits,
             prices,
             cancel_grace,
+            children,
         }
     }
 
@@ -122,6 +127,9 @@ impl Engine {
             signals.cancelled.cancel();
         }
         drive.apply_signals().await?;
+        if let Some(stopped) = drive.look_at_children().await? {
+            return Ok(stopped);
+        }
         drive.run().await
     }
 }
@@ -223,7 +231,9 @@ impl Drive<'_> {
 
     /// Waits for what is due within a second; for anything else the worker is free meanwhile.
     async fn hold(&mut self, due_at: Option<Timestamp>) -> Result<Option<Stopped>, EngineError> {
-        let left = due_at.map(|due| due - self.engine.clock.now());
+        // A child may need the very slot that its parent would wait in.
+        let due_soon = due_at.filter(|_| self.waiting_for() != WaitingFor::Child);
+        let left = due_soon.map(|due| due - self.engine.clock.now());
         let short = left.map(|left| left.to_std().unwrap_or_default());
         let Some(short) = short.filter(|left| *left <= MOST_HELD) else {
             return self.park(due_at).await.map(Some);
@@ -285,8 +295,10 @@ impl Drive<'_> {
         }
     }
 
-    /// Ends the run `cancelled`; what waits for a time no longer does.
+    /// Ends the run `cancelled`, and the children that it waits for before it; what waits for a time
+    /// no longer does.
     async fn cancel(&mut self) -> Result<Stopped, EngineError> {
+        self.cancel_children().await?;
         self.settle_open_nodes(
             NodeStatus::Cancelled,
             ErrorClass::Cancelled,

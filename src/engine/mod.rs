@@ -9,6 +9,7 @@
 //!
 //! To add a node kind: implement [`NodeHandler`]; built-in ones are in [`nodes`].
 
+mod awaited;
 mod call;
 mod children;
 mod drive;
@@ -26,6 +27,7 @@ mod state;
 mod summary;
 mod waits;
 
+pub use awaited::{ChildRetries, ChildRetry, ChildRetryFuture};
 pub use drive::{Engine, EngineError, MOST_LOST_LEASES, Stopped};
 pub use handler::{
     HandlerFuture, Handlers, NodeCall, NodeHandler, NodeOutput, RunContext, VariableSet,

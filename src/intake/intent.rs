@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     broker::{Dispatch, Intent, Message},
-    domain::{JsonText, Lane, Refusal, Retry, RetryState, RunId, same_value},
+    domain::{
+        JsonText, Lane, OrganizationId, Refusal, Retry, RetryId, RetryState, RunId, same_value,
+    },
     store::{AcceptedIntent, NewRetry, StoreError},
 };
 
@@ -86,6 +88,38 @@ impl Intake {
                 .await
         })
         .await
+    }
+
+    /// Accepts the retry of a run that another run waits for, or records its refusal, whether or
+    /// not published intents are accepted. The same one again changes nothing.
+    ///
+    /// # Errors
+    /// The ledger did not answer: nothing was decided.
+    pub async fn child_retry(
+        &self,
+        id: RetryId,
+        organization: OrganizationId,
+        source: RunId,
+        parent: &RunId,
+    ) -> Result<(), StoreError> {
+        if self.store.intent(&organization, &id).await?.is_some() {
+            return Ok(());
+        }
+        let intent = Intent::of_parent(id, source, organization, parent);
+        let caller = Caller {
+            organization_id: intent.organization_id.clone(),
+            actor: intent.triggered_by.clone(),
+            traceparent: None,
+        };
+        let (intake, request) = (self.clone(), Request::default());
+        super::uncancelled(async move {
+            let text = intent.to_text();
+            intake
+                .store_intent(&intent, &text, request, &caller, Lane::Interactive)
+                .await
+        })
+        .await?;
+        Ok(())
     }
 
     async fn store_intent(

@@ -280,6 +280,9 @@ ledger! {
     /// Ends the wait of a node whose time is over, unless a resume came first.
     decide fn time_out(&self, fence: &Fence, path: &NodePath, now: Timestamp) -> TimedOut;
 
+    /// The newest counted run below this one; none if no retry of it counts.
+    ask fn head(&self, run: &RunId) -> Option<RunId>;
+
     /// How many runs started each other above this one; none for a run that nobody's node started.
     ask fn child_depth(&self, run: &RunId) -> i64;
 

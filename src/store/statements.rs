@@ -82,6 +82,12 @@ pub(super) trait Statements {
         depth: i64,
     ) -> impl Answer<()>;
 
+    /// Whether a node of a run waits for the run that it started.
+    fn waits_for_child(&mut self, run: &RunId) -> impl Answer<bool>;
+
+    /// Runs without a worker that wait for the chain of this one.
+    fn waiting_parents(&mut self, child: &RunId) -> impl Answer<Vec<RunId>>;
+
     /// Adds a signal, unless the node has one; whether it was added.
     fn insert_signal(
         &mut self,

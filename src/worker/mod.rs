@@ -5,6 +5,7 @@
 //! held is renewed on its own connection; a run whose lease can't be renewed is dropped, and the
 //! fence sees to it that it writes nothing more.
 
+mod child_retries;
 mod create;
 mod deliver;
 mod direct;
@@ -16,4 +17,5 @@ mod slots;
 mod span;
 mod upkeep;
 
+pub use child_retries::AcceptsChildren;
 pub use process::{Worker, WorkerParts};

@@ -141,11 +141,6 @@ fn read_node(
         Some(payload) if payload.is_object() => payload.clone(),
         Some(_) => return Err(wrong("payload", "must be an object")),
     };
-    // A node that would go on where its author wants it to wait would be wrong.
-    let waits = payload.get("wait").filter(|wait| !wait.is_null());
-    if kind == "trigger-workflow" && waits.is_some_and(|wait| wait != &Value::Bool(false)) {
-        return Err(wrong("payload.wait", "is not supported by this version"));
-    }
     if json_bytes(&payload, limits.payload_bytes).is_none() {
         let message = format!("has more than {} bytes", limits.payload_bytes);
         return Err(wrong("payload", &message));

@@ -9,6 +9,7 @@ mod broker_contract;
 mod broker_faults;
 mod chains;
 mod chaos;
+mod children;
 mod choices;
 mod cli;
 mod contract;

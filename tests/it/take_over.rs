@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use redrive::{
+    broker::Hints,
     config::{HttpConfig, LimitsConfig},
     domain::{
         JsonText, NodeError, NodeRecord, NodeStatus, Run, RunStatus, SideEffects, SystemClock,
     },
     engine::{Engine, HandlerFuture, NodeCall, NodeHandler, NodeOutput, Signals, Stopped, nodes},
+    intake::Intake,
     store::{Claim, NewStart, StoredDefinition},
+    worker::AcceptsChildren,
 };
 use serde_json::{Value, json};
 
@@ -93,6 +96,12 @@ impl Scene {
         };
         crate::support::app::client();
         let handlers = nodes::built_in(&http, &BTreeMap::new()).unwrap();
+        let intake = Intake::new(
+            ledger.store.clone(),
+            Arc::new(SystemClock),
+            LimitsConfig::default(),
+            Hints::default(),
+        );
         let engine = Engine::new(
             ledger.store.clone(),
             handlers.with("vault", Arc::new(Vault(target.clone()))),
@@ -100,6 +109,7 @@ impl Scene {
             LimitsConfig::default(),
             BTreeMap::new(),
             Duration::from_secs(1),
+            Arc::new(AcceptsChildren::new(intake)),
         );
         Self {
             ledger,

@@ -7,7 +7,7 @@ use crate::domain::{
 
 use super::{
     super::{CancelOutcome, statements::Cancellation},
-    Engine, LockedRun, Statements, StoreError, advance, end, wait,
+    Engine, LockedRun, Statements, StoreError, advance, end, wait, wake_parents,
 };
 
 /// Cancels a run that nobody holds; asks its holder otherwise.
@@ -30,9 +30,11 @@ pub(in crate::store) async fn request_cancel<E: Engine>(
     locked.run.cancel_requested_at.get_or_insert(now);
     // What ended a wait belongs into the state: a worker applies it, then cancels.
     let has_signals = tx.has_signals(run).await?;
-    let held = locked.is_held() || has_signals;
+    // So does the end of a child that it waits for.
+    let held = locked.is_held() || has_signals || tx.waits_for_child(run).await?;
     if !held {
         cancel(&mut tx, &mut locked, now).await?;
+        wake_parents(&mut tx, run).await?;
     } else if !locked.is_held() {
         wait(&mut locked, WaitingFor::Queue);
         tx.put_outbox(run, None).await?;

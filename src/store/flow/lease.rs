@@ -9,7 +9,7 @@ use crate::domain::{
 
 use super::{
     super::{Claim, Claimed, Creation, Fence, Written, later},
-    Engine, LockedRun, Statements, StoreError, advance, end, fenced, missing, wait,
+    Engine, LockedRun, Statements, StoreError, advance, end, fenced, missing, wait, wake_parents,
 };
 
 /// Takes the lease of a run that is due and that nobody holds.
@@ -174,6 +174,7 @@ pub(in crate::store) async fn refuse<E: Engine>(
     );
     tx.update_run(&locked).await?;
     tx.delete_outbox(run).await?;
+    wake_parents(&mut tx, run).await?;
     tx.commit().await?;
     Ok(written)
 }

@@ -15,7 +15,7 @@ pub(super) use lease::{claim, create, own_claim, refuse, release};
 pub(super) use progress::{checkpoint, finish, park};
 pub(super) use signal::{resume, time_out};
 
-use crate::domain::{Retry, RetryEvent, RunStatus, Timestamp, WaitingFor};
+use crate::domain::{Retry, RetryEvent, RunId, RunStatus, Timestamp, WaitingFor};
 
 use super::{
     Fence, StoreError,
@@ -41,6 +41,14 @@ fn end(locked: &mut LockedRun, status: RunStatus, summary: String, finished_at: 
     locked.run.summary = Some(summary);
     locked.run.finished_at = Some(finished_at);
     locked.clear_lease();
+}
+
+/// A run that waits for the chain of an ended one is due: it has to see what became of it.
+async fn wake_parents<T: Statements + Send>(tx: &mut T, ended: &RunId) -> Result<(), StoreError> {
+    for parent in tx.waiting_parents(ended).await? {
+        tx.put_outbox(&parent, None).await?;
+    }
+    Ok(())
 }
 
 /// Leaves a run without a worker.

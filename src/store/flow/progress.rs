@@ -6,7 +6,7 @@ use super::{
     super::{Checkpoint, Fence, Finish, Finished, Parking, Written},
     Engine, LockedRun, Statements, StoreError,
     accept::insert_start,
-    advance, end, fenced, missing, wait,
+    advance, end, fenced, missing, wait, wake_parents,
 };
 
 /// Writes what happened to some nodes.
@@ -118,6 +118,7 @@ pub(in crate::store) async fn finish<E: Engine>(
     );
     tx.update_run(&locked).await?;
     tx.delete_outbox(&fence.run_id).await?;
+    wake_parents(&mut tx, &fence.run_id).await?;
     tx.commit().await?;
     Ok(Finished::Ended)
 }

@@ -79,7 +79,7 @@ const UPDATE_RETRY: &str = "
 const LIVE_RETRY: &str = "select id, run_id from retries where root_run_id = $1 and live";
 
 // At every run of the line its newest counted retry leads on.
-const HEAD: &str = "
+pub(super) const HEAD: &str = "
     with recursive line (run_id, depth) as (
         select $1::text collate \"C\", 0
         union all
@@ -353,6 +353,14 @@ impl Statements for PostgresTransaction {
         depth: i64,
     ) -> Result<(), StoreError> {
         children::insert_child(self.db(), run, parent, path, depth).await
+    }
+
+    async fn waits_for_child(&mut self, run: &RunId) -> Result<bool, StoreError> {
+        children::waits_for_child(self.db(), run).await
+    }
+
+    async fn waiting_parents(&mut self, child: &RunId) -> Result<Vec<RunId>, StoreError> {
+        children::waiting_parents(self.db(), child).await
     }
 
     async fn insert_signal(
