@@ -9,15 +9,15 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::Span;
 
 use super::{
-    create::creation,
-    process::{Work, Worker, WorkerParts},
+    create::create_run,
+    process::{Work, Worker},
     slots::Slot,
 };
 use crate::{
     broker::{Intent, Message},
-    domain::{Jitter, Refusal, Retry, RetryDelay, RunId, is_traceparent},
-    engine::{EngineError, MOST_LOST_LEASES, Signals, Stopped},
-    intake::{IntentOutcome, Planned, Request, record_end},
+    domain::{Jitter, Retry, RetryDelay, RunId, is_traceparent},
+    engine::{EngineError, Signals, Stopped},
+    intake::{IntentOutcome, record_end},
     store::{Claim, Claimed, StoreError, Written},
 };
 
@@ -247,8 +247,9 @@ impl Worker {
             Duration::from_secs(2),
             Jitter::Half,
         );
+        let now = self.parts.clock.now();
         loop {
-            let error = match self.create(claim, retry).await {
+            let error = match create_run(&self.parts.store, claim, retry, now).await {
                 Err(error @ (StoreError::Unavailable(_) | StoreError::InDoubt(_))) => error,
                 done => return done,
             };
@@ -259,56 +260,6 @@ impl Worker {
                 () = tokio::time::sleep(delay.next_delay()) => {}
             }
         }
-    }
-
-    /// Validates the source again, then creates the run or refuses the retry (none).
-    async fn create(&self, claim: &Claim, retry: &Retry) -> Result<Option<Written>, StoreError> {
-        let WorkerParts { store, clock, .. } = &self.parts;
-        let source = &retry.source_run_id;
-        if claim.lost_leases >= MOST_LOST_LEASES {
-            return self
-                .refuse(
-                    claim,
-                    retry,
-                    &Refusal::workers_lost(source, claim.lost_leases),
-                )
-                .await;
-        }
-        let request = match Request::stored(&retry.request) {
-            Ok(request) => request,
-            Err(error) => {
-                let refusal = Refusal::invalid_request(error.to_string());
-                return self.refuse(claim, retry, &refusal).await;
-            }
-        };
-        let organization = &retry.organization_id;
-        let planned =
-            Planned::load(store, organization, source, &request, Some(&claim.run)).await?;
-        let refusal = match planned {
-            Some(Ok(planned)) => {
-                let creation = creation(&planned, &claim.run.id, clock.now());
-                return store.create(&claim.fence, &creation).await.map(Some);
-            }
-            Some(Err(refusal)) => refusal,
-            None => Refusal::missing_state(source, "record in this ledger"),
-        };
-        self.refuse(claim, retry, &refusal).await
-    }
-
-    /// Ends the retry with its reason on record.
-    async fn refuse(
-        &self,
-        claim: &Claim,
-        retry: &Retry,
-        refusal: &Refusal,
-    ) -> Result<Option<Written>, StoreError> {
-        tracing::warn!(retry_id = %retry.id, reason = refusal.reason.as_str(), "refused a retry");
-        let now = self.parts.clock.now();
-        let written = self.parts.store.refuse(&claim.fence, refusal, now).await?;
-        if matches!(written, Written::Done { .. }) {
-            metrics::counter!("redrive_retries_total", "outcome" => "refused").increment(1);
-        }
-        Ok(None)
     }
 }
 

@@ -18,4 +18,5 @@ mod span;
 mod upkeep;
 
 pub use child_retries::AcceptsChildren;
+pub use create::create_run;
 pub use process::{Worker, WorkerParts};

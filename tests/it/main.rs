@@ -25,6 +25,7 @@ mod pool;
 mod reads;
 mod resume;
 mod services;
+mod simulator;
 mod store_contract;
 mod store_pool;
 mod store_sql;

@@ -7,19 +7,23 @@ use crate::support::dice::Dice;
 
 /// What a node does.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Takes the branch.
     If(bool),
     /// Calls the target; whether its failure is tolerated.
     Call(bool),
+    /// Waits for somebody; whether somebody comes before its time is over.
+    Wait(bool),
+    /// Waits for a minute.
+    Delay,
     /// Repeats its body so often.
     Loop(usize, Body),
 }
 
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) id: String,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
     /// Places in the same body.
     parents: Vec<usize>,
     branch: Option<bool>,
@@ -27,30 +31,68 @@ pub(super) struct Node {
 
 /// Nodes that run together; parents stand before their children.
 #[derive(Debug, Default)]
-pub(super) struct Body(Vec<Node>);
+pub(crate) struct Body(Vec<Node>);
 
 #[derive(Debug)]
-pub(super) struct Case {
-    pub(super) seed: u64,
+pub(crate) struct Case {
+    pub(crate) seed: u64,
     body: Body,
+}
+
+/// What is thrown for.
+struct Shape {
+    waits: bool,
+    /// How many loops may be inside each other.
+    deepest: usize,
+    /// The most nodes of a body.
+    widest: usize,
 }
 
 /// A call that has to be made: its path on the target, and whether its failure is tolerated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) path: String,
-    pub(super) is_tolerated: bool,
+pub(crate) struct Place {
+    pub(crate) path: String,
+    pub(crate) is_tolerated: bool,
 }
 
 impl Case {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mut count = 0;
-        let body = body(&mut dice, &mut count, 0);
+        let shape = Shape {
+            waits: false,
+            deepest: 3,
+            widest: 5,
+        };
+        let body = body(&mut dice, &mut count, 0, &shape);
         Self { seed, body }
     }
 
-    pub(super) fn definition(&self, base: &str) -> Value {
+    /// One with nodes that wait, too; mostly a small one.
+    pub(crate) fn with_waits(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let shape = Shape {
+            waits: true,
+            deepest: [0, 1, 1, 1, 2, 2, 2, 3][dice.below(8)],
+            widest: 4,
+        };
+        let body = body(&mut dice, &mut 0, 0, &shape);
+        Self { seed, body }
+    }
+
+    /// Whether somebody comes for the node before its time is over.
+    pub(crate) fn is_resumed(&self, id: &str) -> bool {
+        fn find(body: &Body, id: &str) -> Option<bool> {
+            body.0.iter().find_map(|node| match &node.kind {
+                Kind::Wait(resumed) if node.id == id => Some(*resumed),
+                Kind::Loop(_, inner) => find(inner, id),
+                Kind::If(_) | Kind::Call(_) | Kind::Wait(_) | Kind::Delay => None,
+            })
+        }
+        find(&self.body, id).unwrap_or(false)
+    }
+
+    pub(crate) fn definition(&self, base: &str) -> Value {
         let mut nodes = Map::new();
         let roots = self.body.0.iter().filter(|node| node.parents.is_empty());
         let roots: Vec<_> = roots.map(|node| node.id.clone()).collect();
@@ -58,13 +100,20 @@ impl Case {
             "root".to_owned(),
             json!({ "type": "manual", "children": roots }),
         );
+        // Another way in, which is not taken here: what only it leads to is skipped, and the joins
+        // below both do not wait for it.
+        let elsewhere = json!({ "type": "webhook", "children": ["elsewhere"] });
+        nodes.insert("hook".to_owned(), elsewhere);
         let prefix = format!("{base}/s{}", self.seed);
+        let payload = json!({ "url": format!("{prefix}/elsewhere"), "method": "POST" });
+        let elsewhere = json!({ "type": "http-request", "payload": payload, "children": roots });
+        nodes.insert("elsewhere".to_owned(), elsewhere);
         write(&self.body, &mut nodes, &prefix, "");
-        json!({ "triggerNodeIds": ["root"], "nodes": nodes })
+        json!({ "triggerNodeIds": ["root", "hook"], "nodes": nodes })
     }
 
     /// Every call of a run that nothing interrupts.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(crate) fn places(&self) -> Vec<Place> {
         let mut places = Vec::new();
         visit(&self.body, &format!("/s{}", self.seed), "", &mut places);
         places.sort();
@@ -72,9 +121,9 @@ impl Case {
     }
 }
 
-fn body(dice: &mut Dice, count: &mut usize, depth: usize) -> Body {
+fn body(dice: &mut Dice, count: &mut usize, depth: usize, shape: &Shape) -> Body {
     let mut nodes: Vec<Node> = Vec::new();
-    for place in 0..=dice.below(5) {
+    for place in 0..=dice.below(shape.widest) {
         let mut parents = Vec::new();
         for _ in 0..dice.below(3) {
             if place > 0 {
@@ -84,15 +133,24 @@ fn body(dice: &mut Dice, count: &mut usize, depth: usize) -> Body {
                 }
             }
         }
-        let is_below_if = parents
-            .iter()
-            .any(|parent| matches!(nodes[*parent].kind, Kind::If(_)));
-        let branch = (is_below_if && dice.below(3) > 0).then(|| dice.below(2) == 0);
+        let is_below = |wanted: fn(&Kind) -> bool| {
+            let mut kinds = parents.iter().map(|parent| &nodes[*parent].kind);
+            kinds.any(wanted)
+        };
+        let is_below_if = is_below(|kind| matches!(kind, Kind::If(_)));
+        let is_below_wait = is_below(|kind| matches!(kind, Kind::Wait(_)));
+        // The two name their branches differently.
+        let has_branch = is_below_if != is_below_wait && dice.below(3) > 0;
+        let branch = has_branch.then(|| dice.below(2) == 0);
         *count += 1;
         let id = format!("n{count}");
         let kind = match dice.below(10) {
             0..2 => Kind::If(dice.below(2) == 0),
-            2..5 if depth < 3 => Kind::Loop(dice.below(4), body(dice, count, depth + 1)),
+            2..5 if depth < shape.deepest => {
+                Kind::Loop(dice.below(4), body(dice, count, depth + 1, shape))
+            }
+            6 if shape.waits => Kind::Wait(dice.below(2) == 0),
+            7 if shape.waits => Kind::Delay,
             5 => Kind::Call(true),
             _ => Kind::Call(false),
         };
@@ -122,6 +180,8 @@ fn write(body: &Body, nodes: &mut Map<String, Value>, prefix: &str, indices: &st
                 let on_error = if *is_tolerated { "continue" } else { "stop" };
                 json!({ "type": "http-request", "payload": payload, "onError": on_error })
             }
+            Kind::Wait(_) => json!({ "type": "wait", "payload": { "timeoutMs": 90_000 } }),
+            Kind::Delay => json!({ "type": "delay", "payload": { "delayMs": 60_000 } }),
             Kind::Loop(count, inner) => {
                 let indices = format!("{indices}/{{{{$for.{}.index}}}}", node.id);
                 write(inner, nodes, prefix, &indices);
@@ -132,7 +192,16 @@ fn write(body: &Body, nodes: &mut Map<String, Value>, prefix: &str, indices: &st
         };
         value["children"] = children.into();
         if let Some(branch) = node.branch {
-            value["branch"] = if branch { "then" } else { "else" }.into();
+            let of_wait = node
+                .parents
+                .iter()
+                .any(|parent| matches!(body.0[*parent].kind, Kind::Wait(_)));
+            let names = if of_wait {
+                ["timed_out", "resumed"]
+            } else {
+                ["else", "then"]
+            };
+            value["branch"] = names[usize::from(branch)].into();
         }
         nodes.insert(node.id.clone(), value);
     }
@@ -145,7 +214,8 @@ fn visit(body: &Body, prefix: &str, indices: &str, places: &mut Vec<Place>) {
             let taken = match body.0[*parent].kind {
                 // The payload says `yes: true`, so the branch is what the condition asks for.
                 Kind::If(holds) => node.branch.is_none_or(|branch| branch == holds),
-                Kind::Call(_) | Kind::Loop(..) => true,
+                Kind::Wait(resumed) => node.branch.is_none_or(|branch| branch == resumed),
+                Kind::Call(_) | Kind::Delay | Kind::Loop(..) => true,
             };
             runs[*parent] && taken
         };
@@ -161,7 +231,7 @@ fn visit(body: &Body, prefix: &str, indices: &str, places: &mut Vec<Place>) {
                     visit(inner, prefix, &format!("{indices}/{index}"), places);
                 }
             }
-            Kind::If(_) | Kind::Call(_) | Kind::Loop(..) => {}
+            Kind::If(_) | Kind::Wait(_) | Kind::Delay | Kind::Call(_) | Kind::Loop(..) => {}
         }
     }
 }

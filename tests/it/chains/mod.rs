@@ -1,7 +1,7 @@
 //! Chains of retries until nothing is left to do: over all of them together, every call that an
 //! uninterrupted run makes succeeds exactly once, and what was planned is what was done.
 
-mod case;
+pub(crate) mod case;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -54,6 +54,18 @@ impl Ledger {
         Self::migrated(url, Home::Folder(folder)).await
     }
 
+    /// A file that no disk has to keep, for tests that never lose the machine.
+    pub(crate) async fn sqlite_in_memory() -> Self {
+        let memory = std::path::Path::new("/dev/shm");
+        let folder = if memory.is_dir() {
+            tempfile::tempdir_in(memory).unwrap()
+        } else {
+            tempfile::tempdir().unwrap()
+        };
+        let url = format!("sqlite:{}", folder.path().join("redrive.db").display());
+        Self::migrated(url, Home::Folder(folder)).await
+    }
+
     pub(crate) async fn postgres() -> Self {
         Self::postgres_at(server()).await
     }
