@@ -143,6 +143,11 @@ impl Handlers {
         self
     }
 
+    /// The types that have a kind of their own, in no order.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.keys().map(String::as_str)
+    }
+
     /// Whether a kind of its own is for this type.
     #[must_use]
     pub fn has(&self, kind: &str) -> bool {

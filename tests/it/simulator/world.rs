@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -29,6 +29,7 @@ use crate::{
         dice::Dice,
         ledger::Ledger,
         rows::{MINUTE, acme},
+        virtual_clock::VirtualClock,
     },
 };
 
@@ -41,20 +42,9 @@ const MOST_STEPS: usize = 1_000;
 /// Points where a worker waits: it is killed at one of so many.
 const POINTS: usize = 80;
 
-/// A clock that only its owner moves. It begins long ago, so that whatever is due by it is due by
-/// the database's clock.
-#[derive(Debug)]
-struct Virtual(Mutex<Timestamp>);
-
-impl Clock for Virtual {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
-
 pub(super) struct World {
     ledger: Ledger,
-    clock: Arc<Virtual>,
+    clock: Arc<VirtualClock>,
     intake: Intake,
     engine: Engine,
     effects: Arc<Effects>,
@@ -70,8 +60,7 @@ struct Play<'a> {
 
 impl World {
     pub(super) fn new(ledger: Ledger) -> Self {
-        let began = "2020-01-01T00:00:00Z".parse().unwrap();
-        let clock = Arc::new(Virtual(Mutex::new(began)));
+        let clock = Arc::new(VirtualClock::new());
         let effects = Arc::new(Effects::default());
         let limits = LimitsConfig::default();
         let store = ledger.store.clone();
@@ -227,7 +216,7 @@ impl Play<'_> {
         }
         if !has_resumed {
             let due = due.unwrap_or_else(|| panic!("nothing to wait for: {:?}", self.case));
-            *world.clock.0.lock().unwrap() = due + TimeDelta::milliseconds(1);
+            world.clock.set(due + TimeDelta::milliseconds(1));
         }
     }
 

@@ -54,6 +54,24 @@ impl Ledger {
         Self::migrated(url, Home::Folder(folder)).await
     }
 
+    /// What a script makes, not migrated.
+    pub(crate) async fn sqlite_of(sql: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("redrive.db");
+        let made = format!("sqlite:{}?mode=rwc", file.display());
+        let mut connection = SqliteConnection::connect(&made).await.unwrap();
+        let script = sqlx::AssertSqlSafe(sql.to_owned());
+        connection.execute(sqlx::raw_sql(script)).await.unwrap();
+        connection.close().await.unwrap();
+        let url = format!("sqlite:{}", file.display());
+        let store = Store::connect(&config(&url)).await.unwrap();
+        Self {
+            store,
+            url,
+            home: Home::Folder(folder),
+        }
+    }
+
     /// A file that no disk has to keep, for tests that never lose the machine.
     pub(crate) async fn sqlite_in_memory() -> Self {
         let memory = std::path::Path::new("/dev/shm");

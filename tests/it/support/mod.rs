@@ -13,6 +13,7 @@ pub(crate) mod services;
 pub(crate) mod story;
 pub(crate) mod target;
 pub(crate) mod topology;
+pub(crate) mod virtual_clock;
 pub(crate) mod witness;
 
 /// Generates a test per engine from `async fn case(ledger: Ledger)` functions.
