@@ -27,6 +27,8 @@
 //! | 0 | [`domain`] | ids, statuses, records, retry delays, clock, JSON values, trace context; no I/O |
 //! | 0 | [`config`] | plain section structs; file and environment |
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 pub mod app;
 pub mod broker;

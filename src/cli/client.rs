@@ -150,6 +150,11 @@ impl Client {
         self.call(Method::POST, path, &[], body).await
     }
 
+    /// Puts a JSON text; gives the text of the answer's `data`.
+    pub(super) async fn put(&self, path: &[&str], body: String) -> Result<String, CliError> {
+        self.call(Method::PUT, path, &[], Some(body)).await
+    }
+
     /// Deletes; gives the text of the answer's `data`.
     pub(super) async fn delete(&self, path: &[&str]) -> Result<String, CliError> {
         self.call(Method::DELETE, path, &[], None).await

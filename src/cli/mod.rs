@@ -25,6 +25,7 @@ mod serve;
 mod table;
 mod token;
 mod view;
+mod workflows;
 
 pub use error::CliError;
 pub use output::Format;
@@ -80,6 +81,9 @@ enum Command {
     /// See what became of accepted retries over the API
     #[command(subcommand, infer_subcommands = true)]
     Retries(retries::Retries),
+    /// Register workflows, start runs of them, and see their variables over the API
+    #[command(subcommand, infer_subcommands = true)]
+    Workflows(workflows::Workflows),
     /// See and drop messages that could not be used over the API (operator token)
     #[command(subcommand, infer_subcommands = true)]
     DeadLetters(dead_letters::DeadLetters),
@@ -92,6 +96,7 @@ impl Cli {
         match &self.command {
             Command::Runs(runs) => runs.format(),
             Command::Retries(retries) => retries.format(),
+            Command::Workflows(workflows) => workflows.format(),
             Command::DeadLetters(letters) => letters.format(),
             Command::Doctor(doctor) => doctor.format(),
             Command::Token(token) => token.format(),
@@ -115,6 +120,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(token) => token.run().await,
         Command::Runs(runs) => runs.run().await,
         Command::Retries(retries) => retries.run().await,
+        Command::Workflows(workflows) => workflows.run().await,
         Command::DeadLetters(letters) => letters.run().await,
         Command::Doctor(doctor) => Box::pin(doctor.run()).await,
     }
@@ -152,6 +158,14 @@ mod tests {
             "redrive runs import run.json",
             "redrive runs retry run_1 --reason again --url http://h:1 --token t",
             "redrive runs cancel run_1",
+            "redrive runs writes run_1 --limit 5",
+            "redrive workflows list --limit 5 -o id",
+            "redrive workflows get wf_1 --json",
+            "redrive workflows put wf_1 --name Orders --definition d.json",
+            "redrive workflows run wf_1 --payload {} --trigger root --version 2 --run-id run_7",
+            "redrive workflows variables wf_1",
+            "redrive workflows set wf_1 count 1.50",
+            "redrive workflows unset wf_1 count",
             "redrive retries list --state refused --source run_1 -o jsonl",
             "redrive retries get rty_1",
             "redrive retr l",

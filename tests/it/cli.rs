@@ -188,3 +188,46 @@ async fn a_plan_is_drawn_a_wait_resumed_and_a_chain_shown() {
     assert!(chain.contains("effective: success"), "{chain}");
     dev.stop().await;
 }
+
+#[tokio::test]
+async fn a_workflow_is_kept_run_and_its_variable_set_and_given_its_default_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = Dev::start(folder.path()).await;
+    let definition = r#"{
+        "variableDefs": [{"name": "count", "default": 0, "lifetime": "persist"}],
+        "nodes": {
+            "root": {"type": "manual", "children": ["count"]},
+            "count": {"type": "set-variable", "payload": {"name": "count", "value": 7}}
+        }
+    }"#;
+    fs::write(folder.path().join("count.json"), definition).unwrap();
+    let run = async |arguments: &[&str]| {
+        let (done, text) = output(dev.client(folder.path()).args(arguments)).await;
+        assert!(done.status.success(), "{arguments:?}: {text} {done:?}");
+        text
+    };
+    let put = ["workflows", "put", "counter", "--definition", "count.json"];
+    run(&[&put[..], &["--name", "A counter"]].concat()).await;
+    assert!(run(&["workflows", "list"]).await.contains("A counter"));
+    let kept = run(&["workflows", "get", "counter", "-o", "json"]).await;
+    assert!(kept.contains("\"variableDefs\""), "{kept}");
+
+    let variables = ["workflows", "variables", "counter", "-o", "json"];
+    let value = async || {
+        let text = run(&variables).await;
+        let listed: serde_json::Value = serde_json::from_str(&text).unwrap();
+        listed["items"][0]["value"].clone()
+    };
+    assert_eq!(value().await, 0);
+    let first = run(&["workflows", "run", "counter", "-o", "id"]).await;
+    let first = first.trim();
+    while !run(&["runs", "get", first]).await.contains("success") {}
+    assert_eq!(value().await, 7);
+    let writes = run(&["runs", "writes", first]).await;
+    assert!(writes.contains("count"), "{writes}");
+    run(&["workflows", "set", "counter", "count", "[1, 2]"]).await;
+    assert_eq!(value().await, serde_json::json!([1, 2]));
+    run(&["workflows", "unset", "counter", "count"]).await;
+    assert_eq!(value().await, 0);
+    dev.stop().await;
+}

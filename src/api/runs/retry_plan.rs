@@ -1,11 +1,13 @@
 //! `POST /v1/runs/{id}/retry-plan`: what a retry would do. Changes nothing. Scope `read`.
 
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError},
     intake::{Inspected, Planned},
+    plan::{Plan, Report},
 };
 
 /// Takes the body of a retry; answers `{plan, planHash, report, refusal}`: the plan, null where none can
@@ -19,11 +21,20 @@ pub(in crate::api) async fn retry_plan(
     let source = call.run_id()?;
     let body = call.optional_object(api.limits.body_bytes).await?;
     let Inspected { planned, refusal } = api.intake.plan(&caller, &source, body).await?;
-    let refusal = refusal.map(|refusal| ApiError::from(refusal).to_value());
-    Reply::new(&json!({
-        "plan": planned.as_ref().map(|planned| json!(planned.plan)),
-        "planHash": planned.as_ref().map(Planned::plan_hash),
-        "report": planned.as_ref().and_then(|planned| planned.report.as_ref()),
-        "refusal": refusal.unwrap_or(Value::Null),
-    }))
+    Reply::new(&Answer {
+        plan: planned.as_ref().map(|planned| &planned.plan),
+        plan_hash: planned.as_ref().map(Planned::plan_hash),
+        report: planned.as_ref().and_then(|planned| planned.report.as_ref()),
+        refusal: refusal.map(|refusal| ApiError::from(refusal).to_value()),
+    })
+}
+
+// Written as it is: a plan of ten thousand lines is not built up as a tree of values first.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    plan: Option<&'a Plan>,
+    plan_hash: Option<String>,
+    report: Option<&'a Report>,
+    refusal: Option<Value>,
 }

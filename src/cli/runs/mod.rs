@@ -10,6 +10,7 @@ mod plan;
 mod resume;
 mod retry;
 mod start;
+mod writes;
 
 use clap::Subcommand;
 
@@ -32,6 +33,8 @@ pub(super) enum Runs {
     Retry(retry::Retry),
     /// Show a run's retries and theirs
     Chain(chain::Chain),
+    /// Show what a run wrote to variables, in order
+    Writes(writes::Writes),
     /// End the wait of a node with what came for it
     Resume(resume::Resume),
     /// Cancel a run
@@ -48,6 +51,7 @@ impl Runs {
             Self::Plan(plan) => &plan.api,
             Self::Retry(retry) => &retry.api,
             Self::Chain(chain) => &chain.api,
+            Self::Writes(writes) => &writes.api,
             Self::Resume(resume) => &resume.api,
             Self::Cancel(cancel) => &cancel.api,
         };
@@ -63,6 +67,7 @@ impl Runs {
             Self::Plan(plan) => plan.run().await,
             Self::Retry(retry) => retry.run().await,
             Self::Chain(chain) => chain.run().await,
+            Self::Writes(writes) => writes.run().await,
             Self::Resume(resume) => resume.run().await,
             Self::Cancel(cancel) => cancel.run().await,
         }
