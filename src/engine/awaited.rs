@@ -107,9 +107,15 @@ impl Drive<'_> {
         let mut record = self.state.blank(at);
         match self.what_became(&record, first).await? {
             Follow::Take(head) => {
-                record.result = Some(self.result_of(&record, &head).await?);
+                let result = self.result_of(&record, &head).await?;
                 record.due_at = None;
-                self.close(&mut record, NodeStatus::Success, None);
+                match self.fits(&result) {
+                    Ok(()) => {
+                        record.result = Some(result);
+                        self.close(&mut record, NodeStatus::Success, None);
+                    }
+                    Err(error) => self.close(&mut record, NodeStatus::Failure, Some(error)),
+                }
                 self.put(at, record, true);
             }
             Follow::Wait => {

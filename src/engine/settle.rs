@@ -50,30 +50,31 @@ impl Drive<'_> {
         }
     }
 
-    /// Limits hold for results too: they are stored, and other nodes read them.
+    /// A handler's result is held to what is asked of any user JSON, and to the limits.
     fn accept(&self, output: NodeOutput) -> Result<(NodeOutput, JsonText), NodeError> {
-        let refuse =
-            |code: &str, message: String| Err(NodeError::new(ErrorClass::Permanent, code, message));
         let text = JsonText::of(&output.result);
-        // A handler's result is held to what is asked of any user JSON.
         if let Err(error) = parse_json(text.as_str().as_bytes(), MAX_NESTING) {
-            return refuse(
-                "invalid_result",
-                format!("the result can't be kept: {error}"),
-            );
+            let message = format!("the result can't be kept: {error}");
+            return Err(permanent("invalid_result", message));
         }
-        let (length, limits) = (text.as_str().len(), &self.engine.limits);
+        self.fits(&text)?;
+        Ok((output, text))
+    }
+
+    /// Limits hold for results too: they are stored, and other nodes read them.
+    pub(super) fn fits(&self, result: &JsonText) -> Result<(), NodeError> {
+        let (length, limits) = (result.as_str().len(), &self.engine.limits);
         if length > limits.result_bytes {
             let limit = limits.result_bytes;
             let message = format!("the result has {length} bytes, more than the {limit} allowed");
-            return refuse("result_too_large", message);
+            return Err(permanent("result_too_large", message));
         }
         if self.state.bytes() + length > limits.state_bytes {
             let limit = limits.state_bytes;
             let message = format!("the run's state would exceed the {limit} bytes allowed");
-            return refuse("state_too_large", message);
+            return Err(permanent("state_too_large", message));
         }
-        Ok((output, text))
+        Ok(())
     }
 
     fn succeed(&mut self, at: At, mut record: NodeRecord, output: NodeOutput, text: JsonText) {
@@ -220,4 +221,8 @@ impl Drive<'_> {
         metrics::counter!("redrive_nodes_total", "type" => kind, "status" => status.as_str())
             .increment(1);
     }
+}
+
+fn permanent(code: &str, message: String) -> NodeError {
+    NodeError::new(ErrorClass::Permanent, code, message)
 }

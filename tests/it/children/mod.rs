@@ -13,6 +13,7 @@ on_both_engines![
     a_child_that_cant_be_retried_fails_its_node_with_the_reason,
     children_that_are_waited_for_are_cancelled_with_their_parent,
     each_iteration_waits_for_a_child_of_its_own,
+    what_a_child_gives_is_held_to_the_limit_of_a_result,
 ];
 
 /// root -> pay -> note, registered as `wf_c`.
@@ -286,5 +287,27 @@ async fn each_iteration_waits_for_a_child_of_its_own(ledger: Ledger) {
         .collect();
     assert_eq!(bodies, ["1", "2", "3", "2"]);
     assert_eq!(children(&app).await.len(), 4);
+    app.stop().await;
+}
+
+async fn what_a_child_gives_is_held_to_the_limit_of_a_result(ledger: Ledger) {
+    let target = Target::start().await;
+    let app = TestApp::start_with(ledger, |config| config.limits.result_bytes = 700).await;
+    // Each of its results is small enough, the three of them together are not.
+    let say = json!({ "type": "log", "payload": { "message": "{{root.n}}" } });
+    let definition = json!({ "nodes": {
+        "root": { "type": "manual", "children": ["a", "b", "c"] },
+        "a": say, "b": say, "c": say
+    } });
+    let body = json!({ "name": "wide", "definition": definition }).to_string();
+    let (status, answer) = app.call("PUT", "/v1/workflows/wf_c", Some(&body)).await;
+    assert_eq!(status, 200, "{answer}");
+    let payload = json!({ "n": "x".repeat(300) });
+    let run = app.start_run(&parent(&target), &payload).await;
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "failure", "{ended:#}");
+    let start = &ended["executionState"]["start"];
+    assert_eq!(start["error"]["code"], "result_too_large", "{start:#}");
+    assert!(start["result"].is_null(), "{start:#}");
     app.stop().await;
 }
