@@ -4,7 +4,36 @@ use serde_json::{Value, json};
 
 use crate::support::target::Target;
 
-pub(super) fn of(kind: &str, target: &Target) -> Option<(Value, Value)> {
+/// What node `x` is, and what it reads.
+pub(super) struct Example {
+    /// What it is called in messages: its kind, and what is particular.
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) payload: Value,
+    pub(super) given: Value,
+}
+
+/// The examples of a kind; none if nobody has thought of it.
+pub(super) fn of(kind: &str, target: &Target) -> Vec<Example> {
+    let example = |name: String, (payload, given)| Example {
+        name,
+        kind: kind.to_owned(),
+        payload,
+        given,
+    };
+    let mut examples: Vec<_> = usual(kind, target)
+        .into_iter()
+        .map(|usual| example(kind.to_owned(), usual))
+        .collect();
+    if kind == "trigger-workflow" {
+        let (mut payload, given) = usual(kind, target).unwrap();
+        payload["wait"] = true.into();
+        examples.push(example(format!("{kind} that waits"), (payload, given)));
+    }
+    examples
+}
+
+fn usual(kind: &str, target: &Target) -> Option<(Value, Value)> {
     let people = json!([{ "id": 1, "name": "Ada" }, { "id": 2, "name": "Bob" }]);
     let given = "{{$props.given}}";
     let data = || json!({ "x": 1.50, "a": null });
@@ -40,6 +69,7 @@ pub(super) fn of(kind: &str, target: &Target) -> Option<(Value, Value)> {
             json!("order 42"),
         ),
         "send-webhook" => (json!({ "url": target.url("/hook"), "body": given }), data()),
+        "slack-post" => (json!({ "text": given }), data()),
         "set-variable" => (json!({ "name": "count", "value": given }), data()),
         "trigger-workflow" => (
             json!({ "workflowId": "wf_other", "payload": given }),

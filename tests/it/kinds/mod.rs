@@ -6,33 +6,26 @@
 
 mod examples;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::poll_fn,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use redrive::{
-    broker::Hints,
-    config::{HttpConfig, LimitsConfig},
-    domain::{Clock, JsonText, NodeRecord, NodeStatus, RunId, RunStatus, Timestamp},
-    engine::{Engine, Signals, Stopped, nodes},
-    intake::{Caller, Intake},
+    config::{HttpConfig, Secret},
+    domain::{NodeRecord, NodeStatus, RunId, RunStatus, Timestamp},
+    engine::{Handlers, Signals, Stopped, nodes},
     store::Claimed,
-    worker::{AcceptsChildren, create_run},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
     app::client,
+    installation::{Installation, caller, within_points},
     ledger::Ledger,
     rows::{MINUTE, acme},
     target::Target,
     virtual_clock::VirtualClock,
 };
+use examples::Example;
 
 /// Kinds that the engine itself executes.
 const OWN: [&str; 3] = ["for-each", "trigger-workflow", "wait"];
@@ -40,49 +33,22 @@ const OWN: [&str; 3] = ["for-each", "trigger-workflow", "wait"];
 const MOST_POINTS: usize = 400;
 
 struct Bench {
-    ledger: Ledger,
+    inside: Installation,
     target: Target,
-    clock: Arc<VirtualClock>,
-    intake: Intake,
-    engine: Engine,
 }
 
 impl Bench {
     async fn new() -> Self {
         let (ledger, target) = (Ledger::sqlite_in_memory().await, Target::start().await);
-        let clock = Arc::new(VirtualClock::new());
-        let limits = LimitsConfig::default();
-        let store = ledger.store.clone();
-        let intake = Intake::new(
-            store.clone(),
-            clock.clone(),
-            limits.clone(),
-            Hints::default(),
-        );
         client();
-        let http = HttpConfig {
-            allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
-        };
-        let engine = Engine::new(
-            store,
-            nodes::built_in(&http, &BTreeMap::new()).unwrap(),
-            clock.clone(),
-            limits,
-            BTreeMap::new(),
-            Duration::from_secs(1),
-            Arc::new(AcceptsChildren::new(intake.clone())),
-        );
         let bench = Self {
-            ledger,
+            inside: Installation::new(ledger, handlers(&target)),
             target,
-            clock,
-            intake,
-            engine,
         };
+        let (intake, caller) = (&bench.inside.intake, caller());
         let body = json!({ "name": "other", "definition": examples::other_workflow() });
-        bench
-            .intake
-            .put_workflow(&caller(), "wf_other", body)
+        intake
+            .put_workflow(&caller, "wf_other", body)
             .await
             .unwrap();
         bench
@@ -95,84 +61,68 @@ impl Bench {
         (nodes, props): (&Value, &Value),
         kill_at: Option<usize>,
     ) -> (bool, RunId, RunStatus) {
-        self.clock.set(VirtualClock::began());
+        self.inside.clock.set(VirtualClock::began());
         let body = json!({ "definition": { "nodes": nodes }, "propValues": props });
-        let run = self.intake.start(&caller(), body).await.unwrap().id;
+        let run = self.inside.intake.start(&caller(), body).await.unwrap().id;
         let (killed, status) = self.drive(&run, kill_at).await;
         (killed, run, status)
     }
 
     async fn drive(&self, run: &RunId, kill_at: Option<usize>) -> (bool, RunStatus) {
-        let store = &self.ledger.store;
-        let (mut points, mut killed) = (0, false);
+        let store = &self.inside.ledger.store;
+        let (mut left, mut killed) = (kill_at, false);
         loop {
-            let mut claim = match store.claim(run, "worker", MINUTE).await.unwrap() {
+            let claim = match store.claim(run, "worker", MINUTE).await.unwrap() {
                 Claimed::Claimed(claim) => *claim,
                 // Killed after its last word had arrived.
                 Claimed::Refused => {
-                    let run = store.run(&acme(), run).await.unwrap().unwrap();
-                    assert!(killed && run.status.is_ended(), "{run:?}");
-                    return (killed, run.status);
+                    let status = self.status(run).await;
+                    assert!(killed && status.is_ended(), "{run} is {status:?}");
+                    return (killed, status);
                 }
                 Claimed::NoSuchRun => panic!("{run} was accepted"),
             };
             let signals = Signals::default();
-            let mut work = Box::pin(async {
-                if let Some(retry) = claim.retry.clone().filter(|_| !claim.run.created) {
-                    let now = self.clock.now();
-                    create_run(store, &claim, &retry, now)
-                        .await
-                        .unwrap()
-                        .unwrap();
-                    claim.run.created = true;
-                }
-                self.engine.execute(&claim, &signals).await.unwrap()
-            });
-            let stopped = poll_fn(|context| {
-                points += 1;
-                if !killed && kill_at.is_some_and(|at| points > at) {
-                    killed = true;
-                    return Poll::Ready(None);
-                }
-                work.as_mut().poll(context).map(Some)
-            });
-            let stopped = stopped.await;
-            // What a killed worker held is free.
-            drop(work);
+            // The first worker that gets so far is killed there.
+            let stopped = within_points(self.inside.work(claim, &signals), &mut left).await;
             match stopped {
                 Some(Stopped::Ended(status)) => return (killed, status),
                 Some(Stopped::Parked) => self.wake(run).await,
                 Some(stopped) => panic!("{stopped:?}"),
                 None => {
+                    (killed, left) = (true, None);
                     store.expire_leases().await.unwrap();
                 }
             }
         }
     }
 
-    /// Somebody comes for what waits; for anything else its time comes.
+    async fn status(&self, run: &RunId) -> RunStatus {
+        let store = &self.inside.ledger.store;
+        store.run(&acme(), run).await.unwrap().unwrap().status
+    }
+
+    /// Somebody comes for what waits, and a child is worked on; for anything else its time comes.
     async fn wake(&self, run: &RunId) {
-        for record in self.ledger.store.nodes(run, None).await.unwrap() {
+        for record in self.inside.records(run).await {
             if !matches!(record.status, NodeStatus::Waiting | NodeStatus::Scheduled) {
                 continue;
             }
-            if record.kind == "wait" {
-                let (organization, body) = (acme(), JsonText::trusted("{\"by\":\"me\"}"));
-                let (path, now) = (&record.path, self.clock.now());
-                let resumed = self
-                    .ledger
-                    .store
-                    .resume(&organization, run, path, &body, now);
-                resumed.await.unwrap();
+            if let Some(child) = record.child_run_id() {
+                if !self.status(&child).await.is_ended() {
+                    Box::pin(self.drive(&child, None)).await;
+                }
+            } else if record.kind == "wait" {
+                self.inside.resume(run, &record, "{\"by\":\"me\"}").await;
             } else {
                 let due: Timestamp = record.due_at.as_deref().unwrap().parse().unwrap();
-                self.clock.set(due + TimeDelta::milliseconds(1));
+                self.inside.clock.set(due + TimeDelta::milliseconds(1));
             }
         }
     }
 
     async fn record(&self, run: &RunId) -> NodeRecord {
-        let records = self.ledger.store.nodes(run, None).await.unwrap();
+        let records = self.inside.records(run).await;
         let mut records = records.into_iter();
         records
             .find(|record| record.path.to_string() == "x")
@@ -199,52 +149,51 @@ impl Bench {
 
     async fn children(&self, run: &RunId) -> i64 {
         let sql = format!("select count(*) from children where parent_run_id = '{run}'");
-        self.ledger.count(&sql).await
+        self.inside.ledger.count(&sql).await
     }
 }
 
-fn caller() -> Caller {
-    Caller {
-        organization_id: acme(),
-        actor: Some("ann".to_owned()),
-        traceparent: None,
-    }
+fn handlers(target: &Target) -> Handlers {
+    let http = HttpConfig {
+        allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+    };
+    let gateway = ("slack-*".to_owned(), Secret::new(target.url("/gateway")));
+    nodes::built_in(&http, &BTreeMap::from([gateway])).unwrap()
 }
 
-fn kinds(bench: &Bench) -> Vec<String> {
-    let handlers = nodes::built_in(&HttpConfig::default(), &BTreeMap::new()).unwrap();
-    let built_in = handlers.kinds().map(str::to_owned);
-    let mut kinds: Vec<_> = built_in.chain(OWN.map(str::to_owned)).collect();
-    kinds.sort();
-    assert!(
-        kinds
-            .iter()
-            .all(|kind| examples::of(kind, &bench.target).is_some()),
-        "{kinds:?}"
-    );
-    kinds
+/// Examples of all kinds there are: those that have a handler, the engine's own, and one for the
+/// types that go to the connector gateway.
+fn examples(target: &Target) -> Vec<Example> {
+    let handlers = handlers(target);
+    let kinds = handlers.kinds().chain(OWN).chain(["slack-post"]);
+    let examples = kinds.flat_map(|kind| {
+        let examples = examples::of(kind, target);
+        assert!(!examples.is_empty(), "{kind} needs an example");
+        examples
+    });
+    examples.collect()
 }
 
 /// root -> x -> after, with a body for x if it is a loop; and the property that x reads.
-fn around(kind: &str, target: &Target) -> (Value, Value) {
-    let (payload, given) = examples::of(kind, target).unwrap();
+fn around(example: &Example) -> (Value, Value) {
+    let kind = example.kind.as_str();
     let mut nodes = json!({
         "root": { "type": "manual", "children": ["x"] },
-        "x": { "type": kind, "payload": payload, "children": ["after"] },
+        "x": { "type": kind, "payload": example.payload, "children": ["after"] },
         "after": { "type": "log", "payload": { "message": "{{x.status}}" } }
     });
     if kind == "for-each" {
         nodes["x"]["loopBody"] = json!(["inner"]);
         nodes["inner"] = json!({ "type": "log", "payload": { "message": "{{$item}}" } });
     }
-    (nodes, json!({ "given": given }))
+    (nodes, json!({ "given": example.given }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_gives_the_same_on_the_same_input() {
     let bench = Bench::new().await;
-    for kind in kinds(&bench) {
-        let (nodes, props) = around(&kind, &bench.target);
+    for example in examples(&bench.target) {
+        let (kind, (nodes, props)) = (&example.name, around(&example));
         let (_, first, status) = bench.play((&nodes, &props), None).await;
         assert_eq!(status, RunStatus::Success, "{kind}");
         let (_, second, status) = bench.play((&nodes, &props), None).await;
@@ -260,8 +209,8 @@ async fn every_kind_gives_the_same_on_the_same_input() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_that_failed_is_retried() {
     let bench = Bench::new().await;
-    for kind in kinds(&bench) {
-        let (nodes, props) = around(&kind, &bench.target);
+    for example in examples(&bench.target) {
+        let (kind, (nodes, props)) = (&example.name, around(&example));
         let (_, expected, _) = bench.play((&nodes, &props), None).await;
         // What it reads is not there, so it fails, whatever it is.
         let (_, failed, status) = bench.play((&nodes, &json!({})), None).await;
@@ -273,7 +222,11 @@ async fn every_kind_that_failed_is_retried() {
         );
 
         let body = json!({ "propValues": props });
-        let retry = bench.intake.retry(&caller(), &failed, Some(body)).await;
+        let retry = bench
+            .inside
+            .intake
+            .retry(&caller(), &failed, Some(body))
+            .await;
         let run = retry.unwrap().0.id;
         let (_, status) = bench.drive(&run, None).await;
         assert_eq!(status, RunStatus::Success, "{kind}");
@@ -288,8 +241,8 @@ async fn every_kind_that_failed_is_retried() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_survives_a_kill_at_any_point() {
     let bench = Bench::new().await;
-    for kind in kinds(&bench) {
-        let (nodes, props) = around(&kind, &bench.target);
+    for example in examples(&bench.target) {
+        let (kind, (nodes, props)) = (&example.name, around(&example));
         let (_, expected, _) = bench.play((&nodes, &props), None).await;
         let keys = bench.keys(&expected).len();
         let children = bench.children(&expected).await;

@@ -1,24 +1,17 @@
-//! One installation without servers: whoever plays in it is client, worker, time and fate.
+//! Whoever plays in an installation without servers is client, worker, time and fate.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::poll_fn,
-    pin::pin,
     sync::Arc,
-    task::Poll,
-    time::Duration,
 };
 
 use chrono::TimeDelta;
 use redrive::{
-    broker::Hints,
-    config::LimitsConfig,
-    domain::{Clock, JsonText, NodeRecord, NodeStatus, RunId, RunStatus, Timestamp},
-    engine::{Engine, Handlers, Signals, Stopped, nodes},
-    intake::{Caller, Intake},
+    config::HttpConfig,
+    domain::{Clock, NodeStatus, RunId, RunStatus, Timestamp},
+    engine::{Signals, Stopped, nodes},
     plan::Verdict,
-    store::{Claim, Claimed, Resumed, Written},
-    worker::{AcceptsChildren, create_run},
+    store::{Claim, Claimed},
 };
 use serde_json::json;
 
@@ -27,9 +20,9 @@ use crate::{
     chains::case::Case,
     support::{
         dice::Dice,
+        installation::{Installation, caller, within_points},
         ledger::Ledger,
         rows::{MINUTE, acme},
-        virtual_clock::VirtualClock,
     },
 };
 
@@ -43,10 +36,7 @@ const MOST_STEPS: usize = 1_000;
 const POINTS: usize = 80;
 
 pub(super) struct World {
-    ledger: Ledger,
-    clock: Arc<VirtualClock>,
-    intake: Intake,
-    engine: Engine,
+    inside: Installation,
     effects: Arc<Effects>,
 }
 
@@ -60,32 +50,11 @@ struct Play<'a> {
 
 impl World {
     pub(super) fn new(ledger: Ledger) -> Self {
-        let clock = Arc::new(VirtualClock::new());
         let effects = Arc::new(Effects::default());
-        let limits = LimitsConfig::default();
-        let store = ledger.store.clone();
-        let intake = Intake::new(
-            store.clone(),
-            clock.clone(),
-            limits.clone(),
-            Hints::default(),
-        );
-        let handlers = nodes::built_in(&redrive::config::HttpConfig::default(), &BTreeMap::new());
-        let handlers: Handlers = handlers.unwrap();
-        let engine = Engine::new(
-            store,
-            handlers.with("http-request", Arc::new(Calls(effects.clone()))),
-            clock.clone(),
-            limits,
-            BTreeMap::new(),
-            Duration::from_secs(1),
-            Arc::new(AcceptsChildren::new(intake.clone())),
-        );
+        let handlers = nodes::built_in(&HttpConfig::default(), &BTreeMap::new()).unwrap();
+        let calls = Arc::new(Calls(effects.clone()));
         Self {
-            ledger,
-            clock,
-            intake,
-            engine,
+            inside: Installation::new(ledger, handlers.with("http-request", calls)),
             effects,
         }
     }
@@ -102,7 +71,7 @@ impl World {
             kills: 0,
         };
         let start = json!({ "definition": play.case.definition(""), "payload": { "yes": true } });
-        let run = self.intake.start(&caller(), start).await.unwrap();
+        let run = self.inside.intake.start(&caller(), start).await.unwrap();
         let (mut run, mut planned) = (run.id, None);
         for _ in 0..LONGEST {
             let status = play.drive(&run).await;
@@ -114,20 +83,23 @@ impl World {
             }
             planned = Some(play.plan(&run).await);
             let body = Some(json!({ "includePartial": true }));
-            run = self.intake.retry(&caller(), &run, body).await.unwrap().0.id;
+            run = self
+                .inside
+                .intake
+                .retry(&caller(), &run, body)
+                .await
+                .unwrap()
+                .0
+                .id;
         }
         panic!("no end after {LONGEST} retries: {:?}", play.case);
-    }
-
-    async fn records(&self, run: &RunId) -> Vec<NodeRecord> {
-        self.ledger.store.nodes(run, None).await.unwrap()
     }
 }
 
 impl Play<'_> {
     /// Does with a run what workers do, until it has ended.
     async fn drive(&mut self, run: &RunId) -> RunStatus {
-        let store = &self.world.ledger.store;
+        let store = &self.world.inside.ledger.store;
         let mut kills = 0;
         for _ in 0..MOST_STEPS {
             let claim = match store.claim(run, "worker", MINUTE).await.unwrap() {
@@ -158,54 +130,31 @@ impl Play<'_> {
     }
 
     /// One worker's work; none if it is killed.
-    async fn work(&self, mut claim: Claim, last_point: Option<usize>) -> Option<Stopped> {
+    async fn work(&self, claim: Claim, mut points: Option<usize>) -> Option<Stopped> {
         let world = self.world;
         let signals = Signals::default();
         world.effects.on_cancel(&signals.cancelled);
-        let work = async {
-            if let Some(retry) = claim.retry.clone().filter(|_| !claim.run.created) {
-                let (store, now) = (&world.ledger.store, world.clock.now());
-                let created = create_run(store, &claim, &retry, now).await.unwrap();
-                assert!(matches!(created, Some(Written::Done { .. })), "{created:?}");
-                claim.run.created = true;
-            }
-            world.engine.execute(&claim, &signals).await.unwrap()
-        };
-        let mut work = pin!(work);
-        let mut points = 0;
-        let until_killed = poll_fn(|context| {
-            points += 1;
-            if last_point.is_some_and(|last| points > last) {
-                return Poll::Ready(None);
-            }
-            work.as_mut().poll(context).map(Some)
-        });
+        let work = within_points(world.inside.work(claim, &signals), &mut points);
         tokio::select! {
             biased;
             () = world.effects.killed.notified() => None,
-            stopped = until_killed => stopped,
+            stopped = work => stopped,
         }
     }
 
     /// What a run waits for comes, or its time.
     async fn wake(&self, run: &RunId) {
         let world = self.world;
-        let (mut has_resumed, now) = (false, world.clock.now());
+        let (mut has_resumed, now) = (false, world.inside.clock.now());
         let mut due: Option<Timestamp> = None;
-        for record in world.records(run).await {
+        for record in world.inside.records(run).await {
             if !matches!(record.status, NodeStatus::Waiting | NodeStatus::Scheduled) {
                 continue;
             }
             let node = record.path.to_string();
             let node = node.rsplit('.').next().unwrap();
             if record.status == NodeStatus::Waiting && self.case.is_resumed(node) {
-                let (body, organization) = (JsonText::trusted("1"), acme());
-                let resumed =
-                    world
-                        .ledger
-                        .store
-                        .resume(&organization, run, &record.path, &body, now);
-                has_resumed |= resumed.await.unwrap() == Resumed::Resumed;
+                has_resumed |= world.inside.resume(run, &record, "1").await;
             } else {
                 let at = record.due_at.as_deref().unwrap().parse().unwrap();
                 // Whose time is over already waits in an iteration that has failed.
@@ -216,12 +165,12 @@ impl Play<'_> {
         }
         if !has_resumed {
             let due = due.unwrap_or_else(|| panic!("nothing to wait for: {:?}", self.case));
-            world.clock.set(due + TimeDelta::milliseconds(1));
+            world.inside.clock.set(due + TimeDelta::milliseconds(1));
         }
     }
 
     async fn note_successes(&self, run: &RunId) {
-        for record in self.world.records(run).await {
+        for record in self.world.inside.records(run).await {
             let input = record
                 .input
                 .filter(|_| record.status == NodeStatus::Success);
@@ -235,7 +184,13 @@ impl Play<'_> {
     /// What is planned, by path: whether it is reused, and whether it may be left out.
     async fn plan(&self, run: &RunId) -> HashMap<String, (bool, bool)> {
         let body = Some(json!({ "includePartial": true }));
-        let inspected = self.world.intake.plan(&caller(), run, body).await.unwrap();
+        let inspected = self
+            .world
+            .inside
+            .intake
+            .plan(&caller(), run, body)
+            .await
+            .unwrap();
         assert!(
             inspected.refusal.is_none(),
             "{:?} of {:?}",
@@ -259,7 +214,7 @@ impl Play<'_> {
         run: &RunId,
         status: RunStatus,
     ) {
-        let records = self.world.records(run).await;
+        let records = self.world.inside.records(run).await;
         let records: HashMap<_, _> = records
             .iter()
             .map(|record| (record.path.to_string(), record))
@@ -273,13 +228,5 @@ impl Play<'_> {
             let was_reused = record.origin_run_id.is_some();
             assert_eq!(was_reused, *is_reused, "{path} of {:?}", self.case);
         }
-    }
-}
-
-fn caller() -> Caller {
-    Caller {
-        organization_id: acme(),
-        actor: Some("ann".to_owned()),
-        traceparent: None,
     }
 }

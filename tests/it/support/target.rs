@@ -148,9 +148,7 @@ async fn answer(
     if let (Some(seconds), true) = (seconds, status.as_u16() >= 400) {
         headers.insert("retry-after", seconds.to_string().parse().unwrap());
     }
-    (
-        status,
-        headers,
-        format!(r#"{{"path":"{path}","got":{echo}}}"#),
-    )
+    // A connector gateway is to say `result`.
+    let answer = format!(r#"{{"path":"{path}","got":{echo},"result":true}}"#);
+    (status, headers, answer)
 }
