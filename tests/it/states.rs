@@ -18,11 +18,11 @@ struct Found {
 }
 
 impl Found {
-    async fn new(file: &str) -> Self {
+    async fn new(ledger: impl AsyncFnOnce(&str) -> Ledger, file: &str) -> Self {
         let target = Target::start().await;
         let sql = file.replace(ELSEWHERE, &target.url("/"));
         assert_ne!(sql, file, "it calls what we can hear");
-        let ledger = Ledger::sqlite_of(&sql).await;
+        let ledger = ledger(&sql).await;
         ledger.store.migrate().await.unwrap();
         let app = TestApp::start(ledger).await;
         Self { app, target }
@@ -45,8 +45,8 @@ fn calls(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 /// Every state that version 0005 left is brought to its end.
-async fn all_are_resumed(file: &str) {
-    let found = Found::new(file).await;
+async fn all_are_resumed(ledger: impl AsyncFnOnce(&str) -> Ledger, file: &str) {
+    let found = Found::new(ledger, file).await;
 
     let ended = found.retried("run_failed").await;
     assert_eq!(ended["status"], "success", "{ended:#}");
@@ -113,6 +113,13 @@ async fn all_are_resumed(file: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_schema_0005_left_is_resumed() {
-    all_are_resumed(include_str!("../fixtures/states/0005.sql")).await;
+async fn what_schema_0005_left_on_sqlite_is_resumed() {
+    let file = include_str!("../fixtures/states/0005.sqlite.sql");
+    all_are_resumed(Ledger::sqlite_of, file).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_schema_0005_left_on_postgres_is_resumed() {
+    let file = include_str!("../fixtures/states/0005.postgres.sql");
+    all_are_resumed(Ledger::postgres_of, file).await;
 }

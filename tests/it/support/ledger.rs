@@ -47,6 +47,14 @@ fn with_database(server: &str, name: &str) -> String {
     format!("{}/{name}{question}{query}", &base[..end])
 }
 
+/// A new, empty database.
+async fn created(server: String) -> (String, Home) {
+    let name = format!("redrive_{}", uuid::Uuid::new_v4().simple());
+    administer(&server, format!("create database {name}")).await;
+    let url = with_database(&server, &name);
+    (url, Home::Database { server, name })
+}
+
 impl Ledger {
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -90,13 +98,19 @@ impl Ledger {
 
     /// On a server of the test's own.
     pub(crate) async fn postgres_at(server: String) -> Self {
-        let name = format!("redrive_{}", uuid::Uuid::new_v4().simple());
-        administer(&server, format!("create database {name}")).await;
-        Self::migrated(
-            with_database(&server, &name),
-            Home::Database { server, name },
-        )
-        .await
+        let (url, home) = created(server).await;
+        Self::migrated(url, home).await
+    }
+
+    /// What a script makes, not migrated.
+    pub(crate) async fn postgres_of(sql: &str) -> Self {
+        let (url, home) = created(server()).await;
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let script = sqlx::AssertSqlSafe(sql.to_owned());
+        connection.execute(sqlx::raw_sql(script)).await.unwrap();
+        connection.close().await.unwrap();
+        let store = Store::connect(&config(&url)).await.unwrap();
+        Self { store, url, home }
     }
 
     async fn migrated(url: String, home: Home) -> Self {
