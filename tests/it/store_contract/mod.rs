@@ -2,14 +2,17 @@
 
 mod accept;
 mod cancel;
+mod children;
 mod dead_letters;
 mod fidelity;
 mod intents;
 mod lease;
 mod outbox;
 mod progress;
+mod signals;
 mod tokens;
 mod workers;
+mod workflows;
 
 use crate::support::ledger::Ledger;
 
@@ -107,6 +110,23 @@ contract! {
         promise_7_data_comes_back_as_it_went_in,
         runs_are_listed_newest_first,
         retries_are_listed_newest_first;
+    signals:
+        a_resume_makes_its_run_due_and_the_first_one_counts,
+        only_a_node_that_waits_is_resumed,
+        a_resume_that_meets_the_worker_is_not_lost,
+        a_resume_that_came_before_the_time_out_counts,
+        promise_4_a_worker_without_its_lease_ends_no_wait;
+    workflows:
+        another_definition_is_another_version,
+        workflows_belong_to_their_organisation,
+        values_live_on_a_workflow_until_they_are_unset,
+        what_a_run_writes_to_its_workflow_outlives_it,
+        promise_4_a_worker_without_its_lease_writes_no_value;
+    children:
+        a_child_is_there_with_the_checkpoint_that_starts_it,
+        promise_4_a_worker_without_its_lease_starts_no_child,
+        every_end_of_a_child_wakes_its_parent,
+        the_head_is_the_newest_run_that_counts;
     tokens:
         tokens_live_until_they_are_revoked;
 }
