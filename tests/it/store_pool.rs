@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use redrive::store::{SqliteStore, Store, StoreError};
 use sqlx::{Connection, PgConnection};
+use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::support::{
     ledger::{Ledger, config},
@@ -88,6 +89,24 @@ async fn a_server_that_is_away_is_unavailable() {
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
     let unknown = Store::connect(&config("mysql://x")).await.unwrap_err();
     assert!(matches!(unknown, StoreError::UnknownScheme));
+}
+
+/// A server that goes down, or a balancer in front of one, takes connections and hangs up.
+#[tokio::test]
+async fn a_server_that_hangs_up_is_unavailable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let hanging_up = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            // The end and not a reset, as with a server that has heard the request.
+            let _ = client.read(&mut [0; 64]).await;
+        }
+    });
+    let refused = Store::connect(&config(&format!("postgres://nobody@{address}/none"))).await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    hanging_up.abort();
 }
 
 #[tokio::test]

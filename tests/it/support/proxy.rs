@@ -79,7 +79,9 @@ impl Proxy {
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
-                tokio::spawn(async move { connect(client, &shared).await });
+                // Taken here: once nobody listens any more, a cut ends whatever was accepted.
+                let ended = shared.connected.lock().unwrap().clone();
+                tokio::spawn(async move { connect(client, ended, &shared).await });
             }
         });
         *self.0.listening.lock().unwrap() = Some(listening);
@@ -125,8 +127,7 @@ pub(crate) fn server_of(url: &str) -> &str {
     authority.rsplit('@').next().unwrap()
 }
 
-async fn connect(client: TcpStream, shared: &Shared) {
-    let ended = shared.connected.lock().unwrap().clone();
+async fn connect(client: TcpStream, ended: CancellationToken, shared: &Shared) {
     let Ok(server) = TcpStream::connect(&shared.upstream).await else {
         return;
     };
