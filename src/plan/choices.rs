@@ -104,6 +104,8 @@ pub(super) struct Named {
     by_frame: HashMap<usize, Vec<bool>>,
     /// What `fromNodeId` names.
     pub(super) from: Option<At>,
+    /// The loops around it.
+    around: Vec<At>,
 }
 
 impl Named {
@@ -133,6 +135,7 @@ impl Named {
         while let Some((around, _)) = state.frames().around(frame) {
             let below = definition.descendants(around.node);
             named.by_frame.insert(around.frame, below);
+            named.around.push(around);
             frame = around.frame;
         }
         named.from = Some(from);
@@ -143,6 +146,11 @@ impl Named {
     pub(super) fn has(&self, frame: Option<usize>, node: usize) -> bool {
         let in_frame = frame.and_then(|frame| self.by_frame.get(&frame));
         self.all || in_frame.is_some_and(|below| below[node])
+    }
+
+    /// Whether a node is a loop with an iteration in which something is named.
+    pub(super) fn is_around(&self, frame: Option<usize>, node: usize) -> bool {
+        frame.is_some_and(|frame| self.around.contains(&At { frame, node }))
     }
 
     /// The loops around what `fromNodeId` names, and every node above it, outside in.

@@ -234,16 +234,13 @@ impl Planner<'_> {
         {
             return self.pin(path, status);
         }
-        if !is_named {
-            if status == NodeStatus::Success {
-                return (Verdict::Reuse, Reason::Succeeded, false);
-            }
-            if status == NodeStatus::Failure && node.on_error == OnError::Continue {
-                return (Verdict::Reuse, Reason::ToleratedFailure, false);
-            }
-            if status == NodeStatus::Skipped && !self.is_decided_anew(lines, node) {
-                return (Verdict::Reuse, Reason::StaysSkipped, false);
-            }
+        let reusable = self.reusable(lines, node, status);
+        let is_around = is_reachable && self.named.is_around(place.frame, ix);
+        if let Some(reason) = reusable
+            && !is_named
+            && !is_around
+        {
+            return (Verdict::Reuse, reason, false);
         }
         if !is_reachable {
             return (Verdict::Skip, Reason::Unreachable, false);
@@ -253,8 +250,30 @@ impl Planner<'_> {
             Edge::Live => false,
             Edge::Open => true,
         };
+        if reusable.is_some() && !is_named {
+            return (Verdict::Execute, Reason::IterationNamed, conditional);
+        }
         let (verdict, reason) = unsettled(node, record, status, is_named);
         (verdict, reason, conditional)
+    }
+
+    /// Why a node in this status is reused, unless the request names it.
+    fn reusable(&self, lines: &Lines, node: &Node, status: NodeStatus) -> Option<Reason> {
+        match status {
+            NodeStatus::Success => Some(Reason::Succeeded),
+            NodeStatus::Failure if node.on_error == OnError::Continue => {
+                Some(Reason::ToleratedFailure)
+            }
+            NodeStatus::Skipped if !self.is_decided_anew(lines, node) => Some(Reason::StaysSkipped),
+            NodeStatus::Pending
+            | NodeStatus::Running
+            | NodeStatus::Partial
+            | NodeStatus::Failure
+            | NodeStatus::Skipped
+            | NodeStatus::Waiting
+            | NodeStatus::Scheduled
+            | NodeStatus::Cancelled => None,
+        }
     }
 
     fn pin(&mut self, path: &PlanPath, status: NodeStatus) -> (Verdict, Reason, bool) {

@@ -48,6 +48,9 @@ pub enum Reason {
     OutcomeUnknown,
     /// The request names it, or something above it.
     Named,
+    /// A loop that had ended: the request names something in one of its iterations. The others
+    /// stay as they are.
+    IterationNamed,
     /// It waits for a child run, whose chain is read when the node runs.
     Child,
     /// It failed.

@@ -7,6 +7,7 @@ use crate::support::{app::TestApp, ledger::Ledger, on_both_engines, target::Targ
 
 on_both_engines![
     naming_a_node_in_an_iteration_names_what_is_below_it_there_and_what_follows_the_loop,
+    a_node_is_named_in_an_iteration_of_a_loop_that_succeeded,
     a_loop_that_is_named_resolves_its_array_again_and_has_new_keys,
     an_iteration_has_a_verdict_of_its_own,
     a_given_result_stands_in_one_iteration,
@@ -77,6 +78,36 @@ async fn naming_a_node_in_an_iteration_names_what_is_below_it_there_and_what_fol
         let (status, _, answer) = refused(&app, id, &json!({ "fromNodeId": from })).await;
         assert_ne!(status, 200, "{answer}");
     }
+    app.stop().await;
+}
+
+async fn a_node_is_named_in_an_iteration_of_a_loop_that_succeeded(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    target.answer_with("/after", [503]);
+    let source = app.start_run(&paying(&target), &json!({})).await;
+    assert_eq!(app.ended(&source).await["status"], "failure");
+    let body = json!({ "fromNodeId": "each[1].note" });
+    assert_eq!(
+        told(&plan(&app, &source, &body).await)[1..],
+        [
+            "each=execute:iteration_named",
+            "each[0].pay=reuse:succeeded",
+            "each[0].note=reuse:succeeded",
+            "each[1].pay=reuse:succeeded",
+            "each[1].note=execute:named",
+            "each[2].pay=reuse:succeeded",
+            "each[2].note=reuse:succeeded",
+            "after=execute:named",
+        ]
+    );
+    let retried = retry(&app, &source, &body).await;
+    assert_eq!(retried["status"], "success", "{retried:#}");
+    let id = retried["id"].as_str().unwrap();
+    assert_eq!(target.calls_of("/pay").len(), 3);
+    assert_eq!(
+        keys(&target, "/note")[3..],
+        [format!("{source}/each[1].note/2@{id}")]
+    );
     app.stop().await;
 }
 
