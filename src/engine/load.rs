@@ -11,7 +11,6 @@ use super::{
 use crate::{
     domain::{Jitter, RetryDelay, RunStatus},
     store::{Checkpoint, Claim, Finish, Finished},
-    workflow::{Definition, DefinitionLimits},
 };
 
 impl Engine {
@@ -47,12 +46,10 @@ impl Engine {
         let Some(hash) = &run.definition_hash else {
             return Ok(Err("it has no definition".into()));
         };
-        let Some(text) = self.store.definition(hash).await? else {
-            return Ok(Err("its definition is missing".into()));
-        };
-        let definition = match Definition::parse(&text.value()?, &DefinitionLimits::STORED) {
-            Ok(definition) => definition,
-            Err(error) => return Ok(Err(error.to_string())),
+        let definition = match self.store.executable(hash).await? {
+            Some(Ok(definition)) => definition,
+            Some(Err(why)) => return Ok(Err(why)),
+            None => return Ok(Err("its definition is missing".into())),
         };
         let trigger = run
             .trigger_node_id

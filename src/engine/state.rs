@@ -1,6 +1,9 @@
 //! A run's state in memory: its records by frame, its variables, what its expressions see.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::{Map, Value};
 
@@ -42,7 +45,7 @@ pub(super) struct Loop {
 /// The definition, the records so far, and the variables' values.
 #[derive(Debug)]
 pub(super) struct RunState {
-    pub(super) definition: Definition,
+    pub(super) definition: Arc<Definition>,
     pub(super) trigger: usize,
     pub(super) order: Vec<usize>,
     pub(super) reachable: Vec<bool>,
@@ -63,7 +66,7 @@ impl RunState {
     /// The state of `run` with these records; `writes` are all logged writes of the runs from its
     /// root to itself, in order of time.
     pub(super) fn new(
-        definition: Definition,
+        definition: Arc<Definition>,
         trigger: usize,
         run: &Run,
         records: Vec<NodeRecord>,

@@ -1,5 +1,7 @@
 //! A source, checked and planned: the same for the plan endpoint, at acceptance and in the worker.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::Request;
@@ -10,7 +12,7 @@ use crate::{
     },
     plan::{Plan, PlanNode, Report, State, compatibility, plan},
     store::{Store, StoreError},
-    workflow::{At, Definition, DefinitionLimits, TOP},
+    workflow::{At, Definition, TOP},
 };
 
 /// A source with the plan of its retry.
@@ -25,7 +27,7 @@ pub struct Planned {
     /// The version of the workflow that it is.
     pub workflow_version: Option<i64>,
     /// The definition that the retry executes.
-    pub definition: Definition,
+    pub definition: Arc<Definition>,
     /// What the retry will do.
     pub plan: Plan,
     /// What the latest definition changes, if it is asked for and another one.
@@ -136,7 +138,7 @@ impl Planned {
         };
         let mut report = None;
         if source.definition_hash.as_ref() != Some(&hash) {
-            let found = compare(store, &source, &records, (&definition, &plan)).await?;
+            let found = compare(store, &source, &records, request, (&definition, &plan)).await?;
             if frozen.is_none() && !found.blocking.is_empty() {
                 let refusal = Refusal::definition_incompatible(&source.id, found.blocking);
                 return Ok(Err(refusal));
@@ -231,13 +233,8 @@ impl Planned {
 async fn definition(
     store: &Store,
     hash: &DefinitionHash,
-) -> Result<Option<Definition>, StoreError> {
-    let text = store.definition(hash).await?;
-    Ok(
-        text.and_then(|text| {
-            Definition::parse(&text.value().ok()?, &DefinitionLimits::STORED).ok()
-        }),
-    )
+) -> Result<Option<Arc<Definition>>, StoreError> {
+    Ok(store.executable(hash).await?.and_then(Result::ok))
 }
 
 /// The newest definition of the run's workflow, and its version; none if it is not registered.
@@ -257,7 +254,8 @@ async fn compare(
     store: &Store,
     source: &Run,
     records: &[NodeRecord],
-    (latest, latest_plan): (&Definition, &Plan),
+    request: &Request,
+    latest: (&Definition, &Plan),
 ) -> Result<Report, StoreError> {
     let own = match &source.definition_hash {
         Some(hash) => definition(store, hash).await?,
@@ -265,12 +263,15 @@ async fn compare(
     };
     let fired = source.trigger_node_id.as_ref().map_or("", |id| id.as_str());
     let planned = own.and_then(|own| {
-        let plan = planned(source, &own, records, &Request::default()).ok()?;
-        Some((own, plan))
+        // What the request names is not reused; a node that is new names nothing here.
+        let plan = planned(source, &own, records, &request.naming())
+            .or_else(|_| planned(source, &own, records, &Request::default()));
+        Some((own, plan.ok()?))
     });
     // Without a readable definition of its own there is nothing to compare with.
     Ok(planned.map_or_else(Report::default, |(own, own_plan)| {
-        compatibility(&own, &own_plan, latest, latest_plan, fired)
+        let state = State::new(&own, records);
+        compatibility((&own, &own_plan), &state, latest, fired)
     }))
 }
 

@@ -150,6 +150,15 @@ impl Request {
         !self.prop_values.is_empty() || !self.variables.is_empty()
     }
 
+    /// What it names to run again, and nothing else of it.
+    pub(super) fn naming(&self) -> Self {
+        Self {
+            from: self.from.clone(),
+            mode: self.mode,
+            ..Self::default()
+        }
+    }
+
     /// Whether the path is one of `newEffectKey`.
     #[must_use]
     pub fn forces_new_key(&self, path: &NodePath) -> bool {

@@ -1,6 +1,6 @@
 //! Whether the latest definition goes with what a run has done.
 
-use super::{Plan, PlanNode, Reason, Verdict};
+use super::{Plan, PlanNode, Reason, State, Verdict};
 use crate::{
     domain::{NodePath, same_value},
     workflow::{Definition, Node},
@@ -15,14 +15,14 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// Compares the definition that a run was executed by with the one that its retry is to execute.
-/// `own` is the plan by the former, `latest_plan` by the latter.
+/// Compares the definition that a run was executed by with the one that its retry is to execute,
+/// each with the plan by it. `state` is where the run stopped, under its own definition; `fired` the
+/// trigger that fired.
 #[must_use]
 pub fn compatibility(
-    own: &Definition,
-    own_plan: &Plan,
-    latest: &Definition,
-    latest_plan: &Plan,
+    (own, own_plan): (&Definition, &Plan),
+    state: &State<'_>,
+    (latest, latest_plan): (&Definition, &Plan),
     fired: &str,
 ) -> Report {
     let mut report = Report::default();
@@ -49,7 +49,9 @@ pub fn compatibility(
                 .push(format!("the reused node `{path}` is gone"));
             continue;
         };
-        compare(&mut report, path, (own, &before), (latest, &now));
+        let at = state.find(own, path);
+        let taken = at.and_then(|at| state.get(own, at)?.branch.as_deref());
+        compare(&mut report, path, taken, (own, &before), (latest, &now));
     }
     for line in &latest_plan.nodes {
         let is_new = own.find(node_of(line)).is_none() && line.verdict.runs();
@@ -74,6 +76,7 @@ fn reused(plan: &Plan) -> impl Iterator<Item = &PlanNode> {
 fn compare(
     report: &mut Report,
     path: &NodePath,
+    taken: Option<&str>,
     (own, before): (&Definition, &Node),
     (latest, now): (&Definition, &Node),
 ) {
@@ -91,19 +94,16 @@ fn compare(
         let message = format!("the reused node `{path}` is in another loop");
         report.blocking.push(message);
     }
-    let branches = |definition: &Definition, node: &Node| {
-        let children = node.children.iter().map(|child| definition.node(*child));
-        let branches = children.filter_map(|child| child.branch.clone());
-        branches.collect::<std::collections::BTreeSet<_>>()
+    let leads_on = |definition: &Definition, node: &Node, branch: &str| {
+        let mut children = node.children.iter().map(|child| definition.node(*child));
+        children.any(|child| child.branch.as_deref() == Some(branch))
     };
-    let gone: Vec<_> = branches(own, before)
-        .difference(&branches(latest, now))
-        .cloned()
-        .collect();
-    if !gone.is_empty() {
+    if let Some(taken) = taken
+        && leads_on(own, before, taken)
+        && !leads_on(latest, now, taken)
+    {
         report.blocking.push(format!(
-            "the reused node `{path}` has lost its branch {}",
-            gone.join(", ")
+            "the reused node `{path}` has lost the branch that it took, {taken}"
         ));
     }
     if !same_value(&before.payload, &now.payload) {

@@ -5,6 +5,7 @@
 //! `node=status`, with `/branch` for what was taken and `~last` for what is known of an effect.
 //! Plans read `node=verdict:reason`, with `?` where it is conditional and `<parent` where stale.
 
+mod report;
 mod table;
 
 use serde_json::{Map, Value, json};

@@ -13,6 +13,7 @@
 //! method; `decide`: a flow, with new statements in `statements.rs`), the SQL in both engines, a
 //! case in the contract suite that runs against both.
 
+mod definitions;
 mod error;
 mod flow;
 mod postgres;

@@ -42,7 +42,12 @@ impl Intake {
             retry_id,
         };
         match self.store.import(&import).await? {
-            ImportOutcome::Imported(run) => Ok(*run),
+            ImportOutcome::Imported(run) => {
+                if let (Some(stored), Some(definition)) = (&import.definition, definition) {
+                    self.store.keep_executable(stored, definition);
+                }
+                Ok(*run)
+            }
             ImportOutcome::RunExists => Err(IntakeError::ImportExists(import.run.id)),
         }
     }

@@ -26,7 +26,7 @@ use sqlx::{
 
 use crate::config::{DatabaseConfig, Secret};
 
-use super::{StoreError, statements::Engine};
+use super::{StoreError, definitions::Definitions, statements::Engine};
 use transaction::PostgresTransaction;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations/postgres");
@@ -47,6 +47,7 @@ pub struct PostgresStore {
     lease_pool: PgPool,
     /// What migrations connect with; it may hold a password, and so is never printed.
     url: Secret,
+    pub(super) definitions: Definitions,
 }
 
 impl PostgresStore {
@@ -69,6 +70,7 @@ impl PostgresStore {
             pool,
             lease_pool,
             url: config.url.clone(),
+            definitions: Definitions::default(),
         })
     }
 

@@ -33,7 +33,7 @@ use sqlx::{
 
 use crate::config::DatabaseConfig;
 
-use super::{StoreError, statements::Engine};
+use super::{StoreError, definitions::Definitions, statements::Engine};
 pub use lock::ServingLock;
 use transaction::SqliteTransaction;
 
@@ -59,6 +59,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     reader: SqlitePool,
     path: PathBuf,
+    pub(super) definitions: Definitions,
 }
 
 impl SqliteStore {
@@ -94,6 +95,7 @@ impl SqliteStore {
             writer,
             reader,
             path,
+            definitions: Definitions::default(),
         })
     }
 
