@@ -162,10 +162,10 @@ impl Intake {
         {
             return Err(refusal.into());
         }
-        if inspected.refusal.is_none() {
-            let terms = retry::terms(&self.limits, &request);
-            inspected.refusal = self.store.retry_refusal(organization, run, &terms).await?;
-        }
+        // The chain comes first: nobody is asked to confirm what would be refused all the same.
+        let terms = retry::terms(&self.limits, &request);
+        let by_chain = self.store.retry_refusal(organization, run, &terms).await?;
+        inspected.refusal = by_chain.or(inspected.refusal);
         if let (None, Some(planned)) = (&inspected.refusal, &inspected.planned) {
             inspected.refusal = planned.check_hash().err();
         }

@@ -95,14 +95,13 @@ impl Planned {
         }
         let loaded = Self::plan_source(store, source, request, frozen).await?;
         Ok(Some(match loaded {
-            Ok(planned) => {
-                let unconfirmed = planned.plan.unconfirmed.clone();
-                let confirm = || Refusal::confirmation_required(id, unconfirmed.clone());
-                Inspected {
-                    refusal: unfit.or_else(|| (!unconfirmed.is_empty()).then(confirm)),
-                    planned: Some(planned),
-                }
-            }
+            Ok(planned) => Inspected {
+                // What was frozen at acceptance fitted then.
+                refusal: unfit
+                    .or_else(|| planned.incompatible().filter(|_| frozen.is_none()))
+                    .or_else(|| planned.unconfirmed()),
+                planned: Some(planned),
+            },
             Err(refusal) => Inspected {
                 planned: None,
                 refusal: Some(unfit.unwrap_or(refusal)),
@@ -131,19 +130,20 @@ impl Planned {
             let what = "definition that can be read";
             return Ok(Err(Refusal::missing_state(&source.id, what)));
         };
+        let is_another = source.definition_hash.as_ref() != Some(&hash);
+        if is_another && let Some(gone) = lost_trigger(&source, &definition) {
+            let refusal = Refusal::definition_incompatible(&source.id, vec![gone]);
+            return Ok(Err(refusal));
+        }
         let records = store.nodes(&source.id, None).await?;
         let plan = match planned(&source, &definition, &records, request) {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let mut report = None;
-        if source.definition_hash.as_ref() != Some(&hash) {
-            let found = compare(store, &source, &records, request, (&definition, &plan)).await?;
-            if frozen.is_none() && !found.blocking.is_empty() {
-                let refusal = Refusal::definition_incompatible(&source.id, found.blocking);
-                return Ok(Err(refusal));
-            }
-            report = Some(found);
+        if is_another {
+            let latest = (definition.as_ref(), &plan);
+            report = Some(compare(store, &source, &records, request, latest).await?);
         }
         Ok(Ok(Self {
             source,
@@ -155,6 +155,20 @@ impl Planned {
             report,
             request: request.clone(),
         }))
+    }
+
+    /// What the latest definition lacks, if it lacks anything that the run needs.
+    fn incompatible(&self) -> Option<Refusal> {
+        let blocking = &self.report.as_ref()?.blocking;
+        let refusal = || Refusal::definition_incompatible(&self.source.id, blocking.clone());
+        (!blocking.is_empty()).then(refusal)
+    }
+
+    /// What needs somebody's word, if anything does.
+    fn unconfirmed(&self) -> Option<Refusal> {
+        let paths = &self.plan.unconfirmed;
+        let refusal = || Refusal::confirmation_required(&self.source.id, paths.clone());
+        (!paths.is_empty()).then(refusal)
     }
 
     /// Every line of the plan with the source's record of its node, if there is one.
@@ -181,10 +195,15 @@ impl Planned {
             let first = first.fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
             format!("{first:016x}")
         };
+        let plan = if self.plan.unconfirmed.is_empty() {
+            self.plan.to_text()
+        } else {
+            self.plan.acknowledged().to_text()
+        };
         [
             digest(self.definition_hash.as_str()),
             digest(&self.request.plan_choices()),
-            digest(self.plan.to_text().as_str()),
+            digest(plan.as_str()),
         ]
     }
 
@@ -273,6 +292,15 @@ async fn compare(
         let state = State::new(&own, records);
         compatibility((&own, &own_plan), &state, latest, fired)
     }))
+}
+
+/// What to say of another definition that does not have the trigger that fired.
+fn lost_trigger(source: &Run, latest: &Definition) -> Option<String> {
+    let fired = source.trigger_node_id.as_ref()?.as_str();
+    let is_there = latest
+        .find(fired)
+        .is_some_and(|at| latest.node(at).is_trigger);
+    (!is_there).then(|| format!("the trigger that fired, `{fired}`, is gone"))
 }
 
 /// The plan of a source whose trigger has fired.

@@ -150,11 +150,12 @@ impl Request {
         !self.prop_values.is_empty() || !self.variables.is_empty()
     }
 
-    /// What it names to run again, and nothing else of it.
+    /// What it says of nodes, and nothing else of it.
     pub(super) fn naming(&self) -> Self {
         Self {
             from: self.from.clone(),
             mode: self.mode,
+            node_results: self.node_results.clone(),
             ..Self::default()
         }
     }
@@ -222,11 +223,36 @@ impl Request {
             Ok(Value::Object(members)) => members,
             _ => Map::new(),
         };
-        for name in ["planHash", "reason", "lane", "notBefore", "allowAgain"] {
+        for name in [
+            "planHash",
+            "reason",
+            "lane",
+            "notBefore",
+            "allowAgain",
+            "includePartial",
+            "acknowledge",
+        ] {
             members.shift_remove(name);
         }
+        members.retain(|name, value| !says_nothing(name, value));
         let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
         serde_json::to_string(&sorted).unwrap_or_default()
+    }
+}
+
+/// Whether a member that is set to this value is as good as not there.
+fn says_nothing(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(word) => {
+            matches!(
+                (name, word.as_str()),
+                ("mode", "failed") | ("definition", "snapshot")
+            )
+        }
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
     }
 }
 

@@ -25,8 +25,21 @@ impl Intake {
         let now = self.clock.now();
         check_not_before(&request, now)?;
         let planned = Planned::load(&self.store, organization, source, &request, None).await?;
-        let planned = planned.ok_or_else(|| IntakeError::RunNotFound(source.to_string()))??;
-        planned.check_hash()?;
+        let planned = planned.ok_or_else(|| IntakeError::RunNotFound(source.to_string()))?;
+        let planned = planned.and_then(|planned| planned.check_hash().map(|()| planned));
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(refusal) if refusal.is_invalid_request() => return Err(refusal.into()),
+            // The chain comes first: nobody is asked to confirm what would be refused all the same.
+            Err(refusal) => {
+                let terms = terms(&self.limits, &request);
+                let by_chain = self
+                    .store
+                    .retry_refusal(organization, source, &terms)
+                    .await?;
+                return Err(by_chain.unwrap_or(refusal).into());
+            }
+        };
         let run = header(&planned, caller, &request, now);
         let new = new_retry(&self.limits, &planned, run, caller, request, now);
         let accepted = self.store.accept_retry(&new).await??;

@@ -1,11 +1,11 @@
 //! What the request of a retry chooses, as far as it changes the plan.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{PlanNode, Reason, State};
 use crate::{
     domain::{NodePath, SideEffects},
-    workflow::{At, Definition, side_effects_of},
+    workflow::{At, Definition, branches_of, side_effects_of},
 };
 
 /// The choices of a request; the default ones are those of an empty body.
@@ -73,6 +73,15 @@ impl Choices {
                 "nodeResults" if line.reason == Reason::Trigger => {
                     return refuse("is the trigger that fired: its result can't be replaced");
                 }
+                "nodeResults" if line.reason != Reason::Pinned => {
+                    return refuse("is in a loop that does not run, or runs anew");
+                }
+                "nodeResults" => {
+                    if let Some(branches) = self.lacks_branch(definition, path) {
+                        let why = format!("needs a `branch` that it has: {}", branches.join(", "));
+                        return refuse(&why);
+                    }
+                }
                 "newEffectKey" if !line.verdict.runs() => {
                     return refuse("will not run: there is no effect to have a new key");
                 }
@@ -86,6 +95,23 @@ impl Choices {
     }
 }
 
+impl Choices {
+    /// The branches of a node whose given result takes none of them, though something hangs on it.
+    fn lacks_branch(
+        &self,
+        definition: &Definition,
+        path: &NodePath,
+    ) -> Option<&'static [&'static str]> {
+        let node = definition.node(definition.find(path.node().as_str())?);
+        let branches = branches_of(&node.kind)?;
+        let mut children = node.children.iter().map(|child| definition.node(*child));
+        let mut given = self.pinned.iter().filter(|pinned| pinned.path == *path);
+        let taken = given.find_map(|pinned| pinned.branch.as_deref());
+        let hangs_on_it = children.any(|child| child.branch.is_some());
+        (hangs_on_it && !taken.is_some_and(|taken| branches.contains(&taken))).then_some(branches)
+    }
+}
+
 fn has_effects(definition: &Definition, path: &NodePath) -> bool {
     let node = definition.find(path.node().as_str());
     node.is_some_and(|node| side_effects_of(definition.node(node)) != SideEffects::None)
@@ -96,7 +122,7 @@ fn has_effects(definition: &Definition, path: &NodePath) -> bool {
 #[error("{0}")]
 pub struct ChoiceError(pub(super) String);
 
-/// The nodes that the request names, directly or from above.
+/// The nodes that the request names, directly or from above, and the iterations that it reaches into.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     all: bool,
@@ -105,7 +131,11 @@ pub(super) struct Named {
     /// What `fromNodeId` names.
     pub(super) from: Option<At>,
     /// The loops around it.
-    around: Vec<At>,
+    around_from: Vec<At>,
+    /// Those and the loops around what `nodeResults` names.
+    around: HashSet<At>,
+    /// The iterations in which something is named.
+    within: HashSet<usize>,
 }
 
 impl Named {
@@ -120,6 +150,11 @@ impl Named {
             all: choices.all,
             ..Self::default()
         };
+        for pinned in &choices.pinned {
+            if let Some(at) = state.find(definition, &pinned.path) {
+                named.reach_into(state, at);
+            }
+        }
         let Some(path) = &choices.from else {
             return Ok(named);
         };
@@ -131,15 +166,26 @@ impl Named {
         let mut below = definition.descendants(from.node);
         below[from.node] = true;
         named.by_frame.insert(from.frame, below);
-        let mut frame = from.frame;
-        while let Some((around, _)) = state.frames().around(frame) {
+        named.around_from = named.reach_into(state, from);
+        for around in &named.around_from {
             let below = definition.descendants(around.node);
             named.by_frame.insert(around.frame, below);
-            named.around.push(around);
-            frame = around.frame;
         }
         named.from = Some(from);
         Ok(named)
+    }
+
+    /// Notes the iterations around a node; the loops that they are of.
+    fn reach_into(&mut self, state: &State<'_>, at: At) -> Vec<At> {
+        let mut loops = Vec::new();
+        let mut frame = at.frame;
+        while let Some((around, _)) = state.frames().around(frame) {
+            self.within.insert(frame);
+            self.around.insert(around);
+            loops.push(around);
+            frame = around.frame;
+        }
+        loops
     }
 
     /// Whether a node is named. Nodes outside every known frame are named with their loop only.
@@ -148,9 +194,19 @@ impl Named {
         self.all || in_frame.is_some_and(|below| below[node])
     }
 
-    /// Whether a node is a loop with an iteration in which something is named.
+    /// Whether a node is a loop with an iteration in which something is named or given.
     pub(super) fn is_around(&self, frame: Option<usize>, node: usize) -> bool {
         frame.is_some_and(|frame| self.around.contains(&At { frame, node }))
+    }
+
+    /// Whether a node is a loop around what `fromNodeId` names.
+    pub(super) fn is_around_from(&self, frame: Option<usize>, node: usize) -> bool {
+        frame.is_some_and(|frame| self.around_from.contains(&At { frame, node }))
+    }
+
+    /// Whether something is named or given in an iteration.
+    pub(super) fn is_within(&self, frame: Option<usize>) -> bool {
+        frame.is_some_and(|frame| self.within.contains(&frame))
     }
 
     /// The loops around what `fromNodeId` names, and every node above it, outside in.

@@ -23,15 +23,16 @@ impl Planner<'_> {
             return;
         }
         let path = line.path.clone();
+        let mode = match verdict {
+            Verdict::Reuse => Mode::Reused,
+            Verdict::Execute | Verdict::InDoubt => Mode::Judge,
+            Verdict::Skip => Mode::Skipped(reason),
+        };
         let mut inner = Place {
             body,
             frame: None,
             prefix: Prefix::Every(format!("{path}[*]")),
-            mode: match verdict {
-                Verdict::Reuse => Mode::Reused,
-                Verdict::Execute | Verdict::InDoubt => Mode::Judge,
-                Verdict::Skip => Mode::Skipped(reason),
-            },
+            mode,
             conditional: line.conditional,
             changed,
             is_below_named: line.is_below_named,
@@ -41,9 +42,15 @@ impl Planner<'_> {
         }
         let order = self.definition.body(body).order.clone();
         let (numbered, are_all) = self.known_iterations(place, ix, verdict);
+        // What array it will have is not known, so neither is which of these run.
+        inner.conditional |= !are_all;
         for (number, frame) in numbered {
             let Some(path) = path.node() else { break };
             inner.frame = frame;
+            inner.mode = match reason {
+                Reason::IterationNamed if !self.named.is_within(frame) => Mode::Reused,
+                _ => mode,
+            };
             inner.prefix = Prefix::Iteration(path.clone(), number);
             let first = self.lines.len();
             self.frame(&inner, &order);
@@ -53,7 +60,6 @@ impl Planner<'_> {
         if !are_all {
             inner.frame = None;
             inner.prefix = Prefix::Every(format!("{path}[*]"));
-            inner.conditional = true;
             self.frame(&inner, &order);
         }
     }

@@ -131,11 +131,15 @@ impl Planner<'_> {
         for &node in order {
             let line = self.line(place, &lines, node);
             let is_loop = self.definition.node(node).loop_body.is_some();
-            let changed = if is_loop {
+            let mut changed = if is_loop {
                 self.changed_above(place, &lines, node)
             } else {
                 Vec::new()
             };
+            // Its items may be others too, by what the request changes.
+            if is_loop && changed.is_empty() && !line.stale.is_empty() {
+                changed.push(line.path.to_string());
+            }
             lines[self.definition.node(node).place] = Some(self.lines.len());
             self.lines.push(line);
             if is_loop {
@@ -172,10 +176,9 @@ impl Planner<'_> {
         PlanNode {
             kind: node.kind.clone(),
             conditional: (conditional || place.conditional) && verdict.runs(),
-            stale: if reason == Reason::Succeeded {
-                self.stale(place, lines, ix)
-            } else {
-                Vec::new()
+            stale: match reason {
+                Reason::Succeeded | Reason::ToleratedFailure => self.stale(place, lines, ix),
+                _ => Vec::new(),
             },
             needs_acknowledge,
             is_below_named: self.is_below_named(place, lines, node),
@@ -202,6 +205,7 @@ impl Planner<'_> {
             || parents.any(|parent| {
                 let line = self.line_of(lines, *parent);
                 self.named.has(place.frame, *parent) && !self.definition.node(*parent).is_trigger
+                    || self.named.is_around_from(place.frame, *parent)
                     || line.is_some_and(|line| line.is_below_named)
             })
     }
@@ -300,7 +304,7 @@ impl Planner<'_> {
         let mut stale = self.changed_above(place, lines, ix);
         let values = &self.choices.changed_values;
         if !values.is_empty() {
-            stale.extend(reads_any_of(&self.definition.node(ix).payload, values));
+            stale.extend(reads_any_of(self.definition, ix, values));
         }
         stale
     }

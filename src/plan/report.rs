@@ -86,11 +86,7 @@ fn compare(
             now.kind, before.kind
         ));
     }
-    let around = |definition: &Definition, node: &Node| {
-        let of = definition.body(node.body).of;
-        of.map(|of| definition.node(of).id.clone())
-    };
-    if around(own, before) != around(latest, now) {
+    if loops_around(own, before) != loops_around(latest, now) {
         let message = format!("the reused node `{path}` is in another loop");
         report.blocking.push(message);
     }
@@ -106,10 +102,25 @@ fn compare(
             "the reused node `{path}` has lost the branch that it took, {taken}"
         ));
     }
-    if !same_value(&before.payload, &now.payload) {
+    let inputs = |node: &Node| node.input_mapping.clone().unwrap_or_default();
+    let is_same =
+        same_value(&before.payload, &now.payload) && same_value(&inputs(before), &inputs(now));
+    if !is_same {
         let message = format!("the payload of the reused node `{path}` has changed; it is kept");
         report.warnings.push(message);
     }
+}
+
+/// The loops around a node, the innermost first.
+fn loops_around<'a>(definition: &'a Definition, node: &Node) -> Vec<&'a str> {
+    let mut loops = Vec::new();
+    let mut body = node.body;
+    while let Some(around) = definition.body(body).of {
+        let around = definition.node(around);
+        loops.push(around.id.as_str());
+        body = around.body;
+    }
+    loops
 }
 
 fn node_of(line: &PlanNode) -> &str {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    domain::{NodePath, NodeRecord},
+    domain::{NodePath, NodeRecord, NodeStatus},
     workflow::{At, Definition, Frames},
 };
 
@@ -13,13 +13,21 @@ pub struct State<'a>(Frames<&'a NodeRecord>);
 
 impl<'a> State<'a> {
     /// Sorts `records` under the nodes of `definition` and the iterations of its loops; records of
-    /// nodes that it does not have are left out.
+    /// nodes that it does not have are left out. A loop that may go on has all iterations of its
+    /// stored array, those that never started too.
     #[must_use]
     pub fn new(definition: &Definition, records: &'a [NodeRecord]) -> Self {
         let mut frames = Frames::new(definition);
         for record in records {
-            if let Some(at) = frames.locate(definition, &record.path) {
-                frames.put(definition, at, record);
+            let Some(at) = frames.locate(definition, &record.path) else {
+                continue;
+            };
+            frames.put(definition, at, record);
+            let is_loop = definition.node(at.node).loop_body.is_some();
+            if is_loop && record.status != NodeStatus::Success {
+                for number in 0..length(record) {
+                    frames.enter(definition, at, number);
+                }
             }
         }
         Self(frames)
@@ -40,6 +48,12 @@ impl<'a> State<'a> {
     pub(super) fn frames(&self) -> &Frames<&'a NodeRecord> {
         &self.0
     }
+}
+
+/// How many iterations a loop has by its stored array.
+fn length(record: &NodeRecord) -> u32 {
+    let items = stored_array(record).unwrap_or_default();
+    u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
 
 /// The stored array of a loop; none if its record has none.

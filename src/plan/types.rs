@@ -123,7 +123,7 @@ pub struct PlanNode {
     /// loop around it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub conditional: bool,
-    /// Its success is reused although this has changed: nodes above it that run again or are stale
+    /// Its record is reused although this has changed: nodes above it that run again or are stale
     /// themselves, by path, and values that the request changes (`$props.x`, `$vars.x`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stale: Vec<String>,
@@ -161,6 +161,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same plan, as if nothing needed anybody's word: what it does is the same once it is given.
+    #[must_use]
+    pub fn acknowledged(&self) -> Self {
+        let mut plan = self.clone();
+        plan.unconfirmed.clear();
+        for line in &mut plan.nodes {
+            line.needs_acknowledge = false;
+        }
+        plan
+    }
+
     /// The plan as JSON text.
     #[must_use]
     pub fn to_text(&self) -> JsonText {

@@ -9,7 +9,8 @@ const BRANCHING: &[(&str, &[&str])] = &[
 ];
 
 /// The branches of a kind that chooses between some; none for all other kinds.
-pub(super) fn branches_of(kind: &str) -> Option<&'static [&'static str]> {
+#[must_use]
+pub fn branches_of(kind: &str) -> Option<&'static [&'static str]> {
     BRANCHING
         .iter()
         .find(|(branching, _)| *branching == kind)

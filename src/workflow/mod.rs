@@ -28,7 +28,7 @@ mod variables;
 
 pub use bodies::Body;
 pub use definition::{Definition, DefinitionLimits};
-pub use edge::edge_is_live;
+pub use edge::{branches_of, edge_is_live};
 pub use error::DefinitionError;
 pub use expression::{
     ExpressionError, ExpressionLimits, LoopScope, RecordView, RunScope, Scope, Template,

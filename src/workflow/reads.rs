@@ -1,40 +1,77 @@
-//! Which of some values a payload reads.
+//! Which of some values a node reads.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::expression::{ExpressionLimits, Head, Operand, Path, Segment, Template};
+use super::{
+    Definition,
+    expression::{ExpressionLimits, Head, Operand, Path, Segment, Template},
+};
 
-/// Those of `values` (`$props.x`, `$vars.x`) that the expressions of a payload read.
+/// Those of `values` (`$props.x`, `$vars.x`) that the expressions of a node read: in its payload, or
+/// in the inputs of its block that the payload reads.
 #[must_use]
-pub fn reads_any_of(payload: &Value, values: &BTreeSet<String>) -> Vec<String> {
+pub fn reads_any_of(
+    definition: &Definition,
+    node: usize,
+    values: &BTreeSet<String>,
+) -> Vec<String> {
+    let node = definition.node(node);
     let mut read = BTreeSet::new();
-    visit(payload, &mut |text| {
+    let mut note = |path: &Path| {
+        read.extend(values.iter().filter(|value| reads(path, value)).cloned());
+    };
+    let mut inputs = Vec::new();
+    paths(definition, &node.payload, &mut |path| {
+        note(path);
+        if path.head == Head::Inputs {
+            inputs.push(path.segments.first().cloned());
+        }
+    });
+    for (name, value) in node.input_mapping.iter().flat_map(members) {
+        let is_read = |first: &Option<Segment>| first.as_ref().is_none_or(|s| is_called(s, name));
+        if inputs.iter().any(is_read) {
+            paths(definition, value, &mut note);
+        }
+    }
+    read.into_iter().collect()
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+/// Every path that the expressions of a value read.
+fn paths(definition: &Definition, value: &Value, read: &mut impl FnMut(&Path)) {
+    let is_node = |id: &str| definition.find(id).is_some();
+    visit(value, &mut |text| {
         // What can't be read as a template reads nothing; its node fails when it runs.
-        let Ok(template) = Template::parse(text, &|_| false, &ExpressionLimits::default()) else {
+        let Ok(template) = Template::parse(text, &is_node, &ExpressionLimits::default()) else {
             return;
         };
         let operands = template.expressions().flat_map(|e| e.operands.iter());
         for operand in operands {
             if let Operand::Path(path) = operand {
-                read.extend(values.iter().filter(|value| reads(path, value)).cloned());
+                read(path);
             }
         }
     });
-    read.into_iter().collect()
 }
 
 fn reads(path: &Path, value: &str) -> bool {
     let (head, name) = value.split_once('.').unwrap_or((value, ""));
     let is_head = (path.head == Head::Vars && head == "$vars")
         || (path.head == Head::Props && head == "$props");
-    let is_name = match path.segments.first() {
-        None => true,
-        Some(Segment::Key(key)) => key == name,
-        Some(Segment::Index(index)) => index.to_string() == name,
-    };
-    is_head && is_name
+    let first = path.segments.first();
+    is_head && first.is_none_or(|first| is_called(first, name))
+}
+
+fn is_called(segment: &Segment, name: &str) -> bool {
+    match segment {
+        Segment::Key(key) => key == name,
+        Segment::Index(index) => index.to_string() == name,
+    }
 }
 
 fn visit(value: &Value, text: &mut impl FnMut(&str)) {

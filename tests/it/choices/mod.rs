@@ -2,6 +2,7 @@
 
 mod effects;
 mod loops;
+mod places;
 
 use serde_json::{Value, json};
 
