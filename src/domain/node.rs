@@ -288,6 +288,13 @@ impl NodeRecord {
         extra.get(CHILD_RUN_ID)?.as_str()?.parse().ok()
     }
 
+    /// How many iterations a loop had that was imported, those without a record too.
+    #[must_use]
+    pub fn imported_iterations(&self) -> Option<u32> {
+        let extra = self.extra.as_ref()?.value().ok()?;
+        u32::try_from(extra.get(ITERATIONS)?.as_u64()?).ok()
+    }
+
     /// The names of the input's members that are masked where the record is shown.
     #[must_use]
     pub fn secret_keys(&self) -> Vec<String> {

@@ -183,18 +183,36 @@ fn differs(record: &NodeRecord, input: &Value) -> Result<bool, NodeError> {
     Ok(!same_value(&open(&sent), &open(input)))
 }
 
-/// Whether an imported input hides a secret: a text of nothing but mask characters.
+/// Whether an imported input hides a secret, wholly or in part.
 fn is_masked(record: &NodeRecord, sent: &Value) -> bool {
-    let is_mask = |value: &Value| {
-        let text = value.as_str().unwrap_or_default();
-        let word = text.trim_matches(['[', ']', '<', '>']).to_ascii_lowercase();
-        !text.is_empty() && text.chars().all(|c| "*•·".contains(c))
-            || ["redacted", "masked", "hidden", "secret"].contains(&word.as_str())
-    };
-    record
-        .secret_keys()
+    record.secret_keys().iter().any(|name| {
+        sent.get(name)
+            .is_none_or(|value| value.is_null() || hides(value))
+    })
+}
+
+/// Whether a mask stands anywhere in a value.
+fn hides(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_mask(text),
+        Value::Array(items) => items.iter().any(hides),
+        Value::Object(members) => members.values().any(hides),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Three mask characters in a row, a text of nothing but them, or a word that says so.
+fn is_mask(text: &str) -> bool {
+    let is_mark = |c: char| "*•·●".contains(c);
+    let word = text.trim_matches(|c: char| !c.is_alphanumeric());
+    let is_word = ["redacted", "masked", "hidden", "secret"]
         .iter()
-        .any(|name| sent.get(name).is_none_or(is_mask))
+        .any(|known| word.eq_ignore_ascii_case(known));
+    let runs = text
+        .split(|c| !is_mark(c))
+        .any(|run| run.chars().count() >= 3);
+    let is_all = |is: &dyn Fn(char) -> bool| !text.is_empty() && text.chars().all(is);
+    runs || is_word || is_all(&is_mark) || (text.len() >= 4 && is_all(&|c| c == 'x' || c == 'X'))
 }
 
 fn unreadable(error: &crate::domain::JsonError) -> NodeError {

@@ -1,11 +1,13 @@
 //! A run's state in memory: its records by frame, its variables, what its expressions see.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
+    rc::Rc,
     sync::{Arc, OnceLock},
 };
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::next::Progress;
 use crate::{
@@ -15,8 +17,8 @@ use crate::{
     },
     plan::stored_array,
     workflow::{
-        At, Definition, ExpressionLimits, Frames, Lifetime, LoopScope, OnError, RecordView,
-        RunScope, TOP, resolve_payload,
+        At, Definition, ExpressionLimits, Frames, Lifetime, LoopScope, MISSING_VALUE, Node,
+        OnError, RecordView, RunScope, TOP, inputs_read, resolve_payload,
     },
 };
 
@@ -270,7 +272,16 @@ impl RunState {
             let slot = self.frames.get(&self.definition, visible(id)?)?;
             Some(slot.view())
         };
-        let iterations = |id: &NodeId| Some(self.iterations_value(visible(id)?));
+        // Read again and again, they are made once.
+        let made = RefCell::new(HashMap::new());
+        let iterations = |id: &NodeId| {
+            let at = visible(id)?;
+            let mut made = made.borrow_mut();
+            let value = made
+                .entry(at)
+                .or_insert_with(|| Rc::new(self.iterations_value(at)));
+            Some(Rc::clone(value))
+        };
         let loops = self.loops_around(at.frame);
         let nothing = Map::new();
         let scope = RunScope {
@@ -287,15 +298,36 @@ impl RunState {
             run_id: self.run_id.as_str(),
         };
         let (node, limits) = (self.node(at), ExpressionLimits::default());
-        let inputs = match &node.input_mapping {
-            Some(mapping) => object(resolve_payload("", mapping, &scope, &limits)?),
-            None => Map::new(),
-        };
+        let inputs = self.inputs(node, &scope, &limits)?;
         let scope = RunScope {
             inputs: &inputs,
             ..scope
         };
         resolve_payload(&node.kind, &node.payload, &scope, &limits)
+    }
+
+    /// The inputs of a node's block that its payload reads. One that points at nothing is missing
+    /// itself: a fallback may stand in for it.
+    fn inputs(
+        &self,
+        node: &Node,
+        scope: &RunScope<'_>,
+        limits: &ExpressionLimits,
+    ) -> Result<Map<String, Value>, Box<NodeError>> {
+        let mut inputs = Map::new();
+        for (name, value) in inputs_read(&self.definition, node) {
+            // Where it stands in the node, so that an error names the place.
+            let place = json!({ "blockContext": { "inputMapping": { name: value } } });
+            match resolve_payload("", &place, scope, limits) {
+                Ok(mut resolved) => {
+                    let value = resolved["blockContext"]["inputMapping"][name.as_str()].take();
+                    inputs.insert(name.clone(), value);
+                }
+                Err(error) if error.code == MISSING_VALUE => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(inputs)
     }
 
     /// The loops around a frame, the innermost first.
@@ -315,10 +347,18 @@ impl RunState {
         loops
     }
 
-    /// The iterations of a loop as its record shows them: a map of records each.
+    /// The iterations of a loop as its record shows them: a map of records each, empty for one
+    /// that has none.
     fn iterations_value(&self, at: At) -> Value {
-        let frames = self.frames.iterations(at);
-        frames.map(|(_, frame)| self.frame_value(frame)).collect()
+        let entered = self.frames.iterations(at).last();
+        let entered = entered.map(|(number, _)| number.saturating_add(1));
+        let imported = self.record(at).and_then(NodeRecord::imported_iterations);
+        let numbers = 0..entered.max(imported).unwrap_or_default();
+        let iterations = numbers.map(|number| {
+            let frame = self.frames.iteration(at, number);
+            frame.map_or_else(|| json!({}), |frame| self.frame_value(frame))
+        });
+        iterations.collect()
     }
 
     fn frame_value(&self, frame: usize) -> Value {

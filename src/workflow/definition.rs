@@ -168,6 +168,13 @@ impl Definition {
         self.variables.iter().find(|variable| variable.name == name)
     }
 
+    /// Whether an id is the other name of the trigger that fired: `root`, unless a node is called
+    /// so.
+    #[must_use]
+    pub fn is_root_alias(&self, id: &str) -> bool {
+        id == "root" && self.find(id).is_none()
+    }
+
     pub(super) fn id(&self, position: usize) -> &str {
         NodeId::as_str(&self.nodes[position].id)
     }

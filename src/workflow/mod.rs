@@ -31,13 +31,13 @@ pub use definition::{Definition, DefinitionLimits};
 pub use edge::{branches_of, edge_is_live};
 pub use error::DefinitionError;
 pub use expression::{
-    ExpressionError, ExpressionLimits, LoopScope, RecordView, RunScope, Scope, Template,
-    resolve_payload,
+    ExpressionError, ExpressionLimits, LoopScope, MISSING_VALUE, RecordView, RunScope, Scope,
+    Template, resolve_payload,
 };
 pub use frames::{At, Frames, TOP};
 pub use input_schema::{InputField, misfit};
 pub use node::{Node, OnError};
-pub use reads::reads_any_of;
+pub use reads::{inputs_read, reads_any_of};
 pub use side_effects::{side_effects_by_kind, side_effects_of};
 pub use variables::{Lifetime, VariableDef};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    Definition,
+    Definition, Node,
     expression::{ExpressionLimits, Head, Operand, Path, Segment, Template},
 };
 
@@ -22,24 +22,31 @@ pub fn reads_any_of(
     let mut note = |path: &Path| {
         read.extend(values.iter().filter(|value| reads(path, value)).cloned());
     };
-    let mut inputs = Vec::new();
-    paths(definition, &node.payload, &mut |path| {
-        note(path);
-        if path.head == Head::Inputs {
-            inputs.push(path.segments.first().cloned());
-        }
-    });
-    for (name, value) in node.input_mapping.iter().flat_map(members) {
-        let is_read = |first: &Option<Segment>| first.as_ref().is_none_or(|s| is_called(s, name));
-        if inputs.iter().any(is_read) {
-            paths(definition, value, &mut note);
-        }
+    paths(definition, &node.payload, &mut note);
+    for (_, value) in inputs_read(definition, node) {
+        paths(definition, value, &mut note);
     }
     read.into_iter().collect()
 }
 
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flatten()
+/// Those inputs of a node's block that its payload reads, with where they come from.
+#[must_use]
+pub fn inputs_read<'a>(definition: &Definition, node: &'a Node) -> Vec<(&'a String, &'a Value)> {
+    let mapping = node.input_mapping.as_ref().and_then(Value::as_object);
+    let Some(mapping) = mapping else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    paths(definition, &node.payload, &mut |path| {
+        if path.head == Head::Inputs {
+            names.push(path.segments.first().cloned());
+        }
+    });
+    let is_read = |name: &str| {
+        let mut names = names.iter().map(Option::as_ref);
+        names.any(|first| first.is_none_or(|first| is_called(first, name)))
+    };
+    mapping.iter().filter(|(name, _)| is_read(name)).collect()
 }
 
 /// Every path that the expressions of a value read.

@@ -41,6 +41,9 @@ impl Definition {
     }
 }
 
+/// The kind that sets a variable.
+const SET_VARIABLE: &str = "set-variable";
+
 struct Walk<'a> {
     definition: &'a Definition,
     limits: &'a ExpressionLimits,
@@ -116,12 +119,23 @@ impl Walk<'_> {
             (Head::Vars, Some(Segment::Index(index))) => index.to_string(),
             _ => return Ok(()),
         };
-        match self.definition.variable(&variable) {
-            Some(_) => Ok(()),
-            None => Err(format!(
-                "the variable `{variable}` is not declared in `variableDefs`"
-            )),
-        }
+        let is_known = self.definition.variable(&variable).is_some() || self.is_set(&variable);
+        is_known.then_some(()).ok_or_else(|| {
+            format!(
+                "the variable `{variable}` is not declared in `variableDefs`, and no node sets it"
+            )
+        })
+    }
+
+    /// Whether some node may set a variable: by its name, or by one that is known when it runs.
+    fn is_set(&self, variable: &str) -> bool {
+        let setters = self
+            .definition
+            .nodes
+            .iter()
+            .filter(|node| node.kind == SET_VARIABLE);
+        let mut names = setters.filter_map(|node| node.payload.get("name")?.as_str());
+        names.any(|name| name == variable || name.contains("{{") || name.contains("<<"))
     }
 
     /// Values of loops are there only inside them: one deep for the innermost loop's, two deep for
@@ -152,6 +166,9 @@ impl Walk<'_> {
     }
 
     fn node(&self, id: &str) -> Result<(), String> {
+        if self.definition.is_root_alias(id) {
+            return Ok(());
+        }
         let Some(target) = self.definition.find(id) else {
             return Err(format!("there is no node `{id}`"));
         };

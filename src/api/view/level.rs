@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::state::serialize_record;
-use crate::domain::{ITERATIONS, NodeRecord, PathSegment};
+use crate::domain::{NodeRecord, PathSegment};
 
 /// The records of one map.
 #[derive(Debug, Default)]
@@ -88,16 +88,11 @@ impl<'a> Branch<'a> {
     fn maps(&self) -> Option<Vec<Map<'_>>> {
         let entered = self.iterations.last_key_value();
         let entered = entered.map(|(number, _)| number.saturating_add(1));
-        let count = entered.max(self.record.and_then(imported_iterations))?;
+        let imported = self.record.and_then(NodeRecord::imported_iterations);
+        let count = entered.max(imported)?;
         let maps = (0..count).map(|number| Map(self.iterations.get(&number)));
         Some(maps.collect())
     }
-}
-
-/// How many iterations an imported record had.
-fn imported_iterations(record: &NodeRecord) -> Option<u32> {
-    let extra = record.extra.as_ref()?.value().ok()?;
-    u32::try_from(extra.get(ITERATIONS)?.as_u64()?).ok()
 }
 
 /// One iteration; none that has no record is an empty map.

@@ -118,14 +118,29 @@ fn declared_nodes(definition: &JsonText) -> Vec<Declared> {
     declared
 }
 
-/// The nodes that a loop lists as its body.
+/// The nodes that a loop lists as its body, and all below them.
 fn ids_in_loops(definition: &Value) -> HashSet<&str> {
-    let nodes = definition.get("nodes").and_then(Value::as_object);
-    let bodies = nodes
-        .into_iter()
-        .flat_map(|nodes| nodes.values())
-        .filter_map(|node| node.get("loopBody")?.as_array());
-    bodies.flatten().filter_map(Value::as_str).collect()
+    let Some(nodes) = definition.get("nodes").and_then(Value::as_object) else {
+        return HashSet::new();
+    };
+    let listed = |node: &'_ Value, name: &str| {
+        let ids = node.get(name).and_then(Value::as_array);
+        let ids = ids.into_iter().flatten().filter_map(Value::as_str);
+        ids.filter_map(|id| nodes.get_key_value(id))
+            .map(|(id, _)| id.as_str())
+            .collect::<Vec<_>>()
+    };
+    let mut open: Vec<_> = nodes
+        .values()
+        .flat_map(|node| listed(node, "loopBody"))
+        .collect();
+    let mut found = HashSet::new();
+    while let Some(id) = open.pop() {
+        if found.insert(id) {
+            open.extend(listed(&nodes[id], "children"));
+        }
+    }
+    found
 }
 
 impl Serialize for ExecutionState<'_> {

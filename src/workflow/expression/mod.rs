@@ -17,7 +17,7 @@ mod template;
 pub use limits::ExpressionLimits;
 pub use path::{Head, LoopValue, Path, Segment};
 pub use record::RecordView;
-pub use resolve::resolve_payload;
+pub use resolve::{MISSING_VALUE, resolve_payload};
 pub use scope::{LoopScope, RunScope, Scope};
 pub use template::{Expression, ExpressionError, Fault, Marks, Operand, Part, Template};
 

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::domain::{ErrorClass, NodeError, nesting};
 
+/// The code of the error of an expression that points at nothing and has no fallback.
+pub const MISSING_VALUE: &str = "missing_value";
+
 /// Keys with this prefix would change what the resolved payload means when it is read again.
 const RESERVED_PREFIX: &str = "$serde_json::private::";
 
@@ -280,7 +283,7 @@ impl<'a> Resolver<'a> {
 impl Resolver<'_> {
     fn missing(&self, expression: &Expression) -> Box<NodeError> {
         let message = "has no value; correct it or give it a fallback, like `|| null`";
-        self.fail("missing_value", Some(&expression.to_string()), message)
+        self.fail(MISSING_VALUE, Some(&expression.to_string()), message)
     }
 
     fn unreadable(&self, error: &ExpressionError) -> Box<NodeError> {

@@ -1,6 +1,6 @@
 //! Where the values of paths come from.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use serde_json::{Map, Value};
 
@@ -48,7 +48,7 @@ pub struct RunScope<'a> {
     /// The run's record of a node, by its id in the definition.
     pub records: &'a dyn Fn(&NodeId) -> Option<&'a RecordView>,
     /// The iterations of a loop, by its id: an array of maps from node id to record.
-    pub iterations: &'a dyn Fn(&NodeId) -> Option<Value>,
+    pub iterations: &'a dyn Fn(&NodeId) -> Option<Rc<Value>>,
     /// The loops around the node, the innermost first.
     pub loops: &'a [LoopScope<'a>],
     /// The present values of the variables by name.
@@ -81,6 +81,9 @@ impl Scope for RunScope<'_> {
     fn get(&self, path: &Path) -> Option<Cow<'_, Value>> {
         let steps = path.segments.as_slice();
         match &path.head {
+            Head::Nodes(id) if self.definition.is_root_alias(id) => {
+                root_value(self.record(self.trigger)?, steps)
+            }
             Head::Node(id) | Head::Nodes(id) => self.node_value(id, steps),
             Head::Root => root_value(self.record(self.trigger)?, steps),
             Head::Trigger => trigger_value(self.record(self.trigger)?, steps),
@@ -135,7 +138,7 @@ impl<'a> RunScope<'a> {
 fn loop_record_value<'v>(
     record: &'v RecordView,
     steps: &[Segment],
-    iterations: &dyn Fn() -> Option<Value>,
+    iterations: &dyn Fn() -> Option<Rc<Value>>,
 ) -> Option<Cow<'v, Value>> {
     let names: Vec<_> = steps.iter().take(2).map(name_of).collect();
     let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
@@ -143,14 +146,15 @@ fn loop_record_value<'v>(
         [] => {
             let mut whole = record.whole();
             if let (Value::Object(members), Some(all)) = (&mut whole, iterations()) {
-                members.insert("iterations".to_owned(), all);
+                members.insert("iterations".to_owned(), all.as_ref().clone());
             }
             return Some(Cow::Owned(whole));
         }
         ["iterations", ..] => (iterations()?, &steps[1..]),
         ["result", "iterations"] => {
             let ends = record.field("result")?.get("iterations")?;
-            (with_ends(iterations()?, ends), &steps[2..])
+            let all = with_ends(iterations()?.as_ref().clone(), ends);
+            (Rc::new(all), &steps[2..])
         }
         _ => return record_value(record, steps),
     };

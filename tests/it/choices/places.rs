@@ -4,7 +4,13 @@
 use serde_json::{Value, json};
 
 use super::{plan, post, refused, retry, told};
-use crate::support::{app::TestApp, ledger::Ledger, on_both_engines, target::Target};
+use crate::support::{
+    app::TestApp,
+    elsewhere::{done, each, failed, imported, log},
+    ledger::Ledger,
+    on_both_engines,
+    target::Target,
+};
 
 on_both_engines![
     a_call_in_doubt_behind_a_loop_with_something_named_is_resolved_again,
@@ -18,40 +24,6 @@ on_both_engines![
     a_given_branch_is_one_that_the_node_has,
     a_latest_definition_without_the_trigger_or_a_loop_is_incompatible,
 ];
-
-/// A run that failed elsewhere; its trigger `root` succeeded.
-async fn imported(app: &TestApp, nodes: Value, mut state: Value, more: Value) -> String {
-    state["root"] = json!({ "type": "manual", "status": "success", "result": { "a": 1 } });
-    let mut definition = json!({ "nodes": nodes });
-    definition["nodes"]["root"]["type"] = json!("manual");
-    let mut run = json!({
-        "status": "failure", "triggerNodeId": "root",
-        "workflowDefinition": definition, "executionState": state
-    });
-    for (name, value) in more.as_object().unwrap() {
-        run[name] = value.clone();
-    }
-    let run = app.post("/v1/runs/import", &run).await;
-    run["id"].as_str().unwrap().to_owned()
-}
-
-fn log(message: &str, children: &[&str]) -> Value {
-    json!({ "type": "log", "payload": { "message": message }, "children": children })
-}
-
-fn done(result: Value) -> Value {
-    json!({ "type": "log", "status": "success", "result": result })
-}
-
-fn failed() -> Value {
-    json!({ "type": "log", "status": "failure", "error": "x" })
-}
-
-fn each(array: Value, body: &[&str], children: &[&str]) -> Value {
-    json!({
-        "type": "for-each", "payload": { "array": array }, "loopBody": body, "children": children
-    })
-}
 
 async fn stale(app: &TestApp, run: &str, body: &Value, path: &str) -> Value {
     let shown = plan(app, run, body).await;

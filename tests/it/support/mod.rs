@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod broker;
 pub(crate) mod dice;
+pub(crate) mod elsewhere;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod private_broker;
