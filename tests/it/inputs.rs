@@ -74,7 +74,7 @@ async fn iterations_are_read_by_their_number(ledger: Ledger) {
     let state = json!({
         "each": {
             "type": "for-each", "status": "success", "input": { "array": [1, 2, 3] },
-            "iterations": [{}, second, {}], "result": { "iterations": ends, "status": "success" }
+            "iterations": [null, second, {}], "result": { "iterations": ends, "status": "success" }
         },
         "f": failed()
     });
@@ -130,6 +130,20 @@ async fn the_trigger_that_fired_is_called_root_everywhere(ledger: Ledger) {
     assert_eq!(
         ended["executionState"]["n"]["result"]["message"], "7 7 7",
         "{ended:#}"
+    );
+
+    // So may its record be, in a run that comes from elsewhere.
+    let nodes =
+        json!({ "start": { "type": "manual", "children": ["n"] }, "n": log("{{root.a}}", &[]) });
+    let run = json!({
+        "id": "run_alias", "status": "failure", "workflowDefinition": { "nodes": nodes },
+        "executionState": { "root": done(json!({ "a": 1 })), "n": failed() }
+    });
+    app.post("/v1/runs/import", &run).await;
+    let retried = app.ended(&app.retry("run_alias").await).await;
+    assert_eq!(
+        retried["executionState"]["n"]["result"]["message"], 1,
+        "{retried:#}"
     );
     app.stop().await;
 }

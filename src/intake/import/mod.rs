@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     domain::{
-        JsonText, NodeId, NodeRecord, NodeStatus, RetryId, Run, RunId, RunStatus, Simulation,
-        Timestamp,
+        JsonText, NodeId, NodePath, NodeRecord, NodeStatus, RetryId, Run, RunId, RunStatus,
+        Simulation, Timestamp,
     },
     store::{ImportOutcome, NewImport, StoredDefinition},
     workflow::Definition,
@@ -28,10 +28,13 @@ impl Intake {
         let members = bare(object(body)?);
         let now = self.clock.now();
         let (definition, stored) = self.definition(&members)?;
-        let nodes = records(&members, definition.as_ref(), self.limits.nodes)?;
+        let mut nodes = records(&members, definition.as_ref(), self.limits.nodes)?;
         let mut run = header(&members, caller, now)?;
         run.definition_hash = stored.as_ref().map(|stored| stored.hash.clone());
         run.trigger_node_id = fired(&members, definition.as_ref(), &nodes)?;
+        if let (Some(definition), Some(fired)) = (&definition, &run.trigger_node_id) {
+            name_trigger(definition, fired, &mut nodes);
+        }
         let variable_writes = variables::writes(&nodes, &run.variables, now);
         let retry_id = RetryId::generate(now);
         let import = NewImport {
@@ -197,6 +200,21 @@ fn records(
         )));
     }
     Ok(records)
+}
+
+/// The record of the trigger that fired may stand under its other name, `root`.
+fn name_trigger(definition: &Definition, fired: &NodeId, records: &mut [NodeRecord]) {
+    let own = NodePath::of(fired.clone());
+    if records.iter().any(|record| record.path == own) {
+        return;
+    }
+    let alias = records.iter_mut().find(|record| {
+        let id = record.path.to_string();
+        definition.is_root_alias(&id)
+    });
+    if let Some(record) = alias {
+        record.path = own;
+    }
 }
 
 /// The trigger that fired: as named, else the only one, else the only one with a success.

@@ -54,10 +54,15 @@ pub(super) fn read_records(
     }
     records.push(record);
     for (number, nodes) in (0..).zip(iterations.into_iter().flatten()) {
-        let Value::Object(nodes) = nodes else {
-            return Err(invalid(format!(
-                "executionState.{path}.iterations.{number} must be an object of nodes"
-            )));
+        let nodes = match nodes {
+            // An iteration that never started.
+            Value::Null => continue,
+            Value::Object(nodes) => nodes,
+            _ => {
+                return Err(invalid(format!(
+                    "executionState.{path}.iterations.{number} must be an object of nodes"
+                )));
+            }
         };
         for (id, value) in nodes {
             read_records(records, Some((&path, number)), id, value, definition)?;
