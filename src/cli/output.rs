@@ -42,10 +42,20 @@ impl OutputArgs {
 
     /// Writes one object, `data`, whose table is made by `view` and whose id is its member `id`.
     pub(super) fn one(self, data: &str, view: fn(&Value) -> String) -> Result<(), CliError> {
+        self.one_of_many(data, view, |value| vec![id(value)])
+    }
+
+    /// Writes one object that is about many things, `ids`.
+    pub(super) fn one_of_many(
+        self,
+        data: &str,
+        view: fn(&Value) -> String,
+        ids: fn(&Value) -> Vec<String>,
+    ) -> Result<(), CliError> {
         let text = match self.format() {
             Format::Json => json_text::pretty(data),
             Format::Jsonl => json_text::compact(data),
-            Format::Id => id(&parse(data)?),
+            Format::Id => lines(ids(&parse(data)?).iter().map(|id| table::printable(id))),
             Format::Table => view(&parse(data)?),
         };
         print(&text)

@@ -47,6 +47,7 @@ pub(super) fn read_bodies(
     let mut owners = owners(nodes, &listed, depth_limit)?;
     check_depth(nodes, &owners, depth_limit)?;
     adopt(nodes, &mut owners);
+    check_depth(nodes, &owners, depth_limit)?;
     drop_entry_edges(nodes, &owners);
     check_edges(nodes, &owners)?;
     Ok(bodies(nodes, &listed, &owners))
@@ -160,7 +161,8 @@ fn check_depth(
     Ok(())
 }
 
-/// What is reached only from inside one body is part of it.
+/// What is reached only from inside one body is part of it; a loop around that body is not, and the
+/// edge to it crosses.
 fn adopt(nodes: &[Node], owners: &mut [Option<usize>]) {
     let mut open: Vec<usize> = (0..nodes.len())
         .filter(|at| owners[*at].is_some())
@@ -168,7 +170,10 @@ fn adopt(nodes: &[Node], owners: &mut [Option<usize>]) {
     while let Some(at) = open.pop() {
         for &child in &nodes[at].children {
             let mut parents = nodes[child].parents.iter();
-            if owners[child].is_none() && parents.all(|parent| owners[*parent] == owners[at]) {
+            if owners[child].is_none()
+                && parents.all(|parent| owners[*parent] == owners[at])
+                && !is_inside(owners, at, child)
+            {
                 owners[child] = owners[at];
                 open.push(child);
             }
@@ -178,20 +183,23 @@ fn adopt(nodes: &[Node], owners: &mut [Option<usize>]) {
 
 /// An edge from a loop to a node inside it says what `loopBody` says.
 fn drop_entry_edges(nodes: &mut [Node], owners: &[Option<usize>]) {
-    let is_inside = |node: usize, outer: usize| {
-        let mut around = owners[node];
-        while let Some(owner) = around {
-            if owner == outer {
-                return true;
-            }
-            around = owners[owner];
-        }
-        false
-    };
     for (at, node) in nodes.iter_mut().enumerate() {
-        node.children.retain(|child| !is_inside(*child, at));
-        node.parents.retain(|parent| !is_inside(at, *parent));
+        node.children.retain(|child| !is_inside(owners, *child, at));
+        node.parents
+            .retain(|parent| !is_inside(owners, at, *parent));
     }
+}
+
+/// Whether a node is in the body of `outer`, or deeper. The owners must not go round in a circle.
+fn is_inside(owners: &[Option<usize>], node: usize, outer: usize) -> bool {
+    let mut around = owners[node];
+    while let Some(owner) = around {
+        if owner == outer {
+            return true;
+        }
+        around = owners[owner];
+    }
+    false
 }
 
 fn check_edges(nodes: &[Node], owners: &[Option<usize>]) -> Result<(), DefinitionError> {

@@ -50,11 +50,13 @@ fn check(body: &Value) -> Result<(), ApiError> {
 fn path(node: &str, body: &Value) -> Result<NodePath, ApiError> {
     let wrong = |field: &str, why: &str| ApiError::invalid_field(field, why);
     let own = match node.parse::<NodeId>() {
-        // An id may hold what a path sets apart; with brackets of its own it is a path.
+        // An id may hold what a path sets apart; with brackets of its own it is a path, if it can be.
         Ok(id) if !node.contains(['[', ']', '"']) => NodePath::of(id),
-        _ => node
-            .parse()
-            .map_err(|_| wrong("nodeId", "is no node path"))?,
+        id => match (node.parse(), id) {
+            (Ok(path), _) => path,
+            (Err(_), Ok(id)) => NodePath::of(id),
+            (Err(_), Err(_)) => return Err(wrong("nodeId", "is no node path")),
+        },
     };
     let stack = match body
         .get("forEachContext")
@@ -106,7 +108,8 @@ mod tests {
                 json!({ "forEachContext": { "stack": [{ "index": 1 }] } }),
                 None,
             ),
-            ("a[", json!({}), None),
+            ("a[", json!({}), Some("[\"a[\"]")),
+            ("w.x[0]", json!({}), Some("[\"w.x[0]\"]")),
             ("", json!({}), None),
         ] {
             assert_eq!(read(node, &body).as_deref(), expected, "{node} {body}");

@@ -18,12 +18,19 @@ impl Chain {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let client = self.api.client.client()?;
         let data = client.get(&["runs", &self.id, "chain"], &[]).await?;
-        self.api.output.one(&data, tree)
+        self.api.output.one_of_many(&data, tree, ids)
     }
 }
 
-/// Each run under the one that it retries. Only branches are indented, so that a long chain stays
-/// readable.
+/// The runs of a chain, its root first.
+fn ids(chain: &Value) -> Vec<String> {
+    let retries = chain["retries"].as_array().into_iter().flatten();
+    let runs = retries.filter_map(|retry| text(retry, "runId"));
+    text(chain, "rootRunId").into_iter().chain(runs).collect()
+}
+
+/// Each run under the one that it retries, or with the name of that one. Only branches are indented,
+/// so that a long chain stays readable.
 fn tree(chain: &Value) -> String {
     let root = &chain["root"];
     let id = text(chain, "rootRunId").unwrap_or_default();
@@ -34,11 +41,11 @@ fn tree(chain: &Value) -> String {
     let retries: Vec<&Value> = chain["retries"].as_array().into_iter().flatten().collect();
     // The last one is drawn first: what is pushed last comes next.
     let mut stack = of_source(&retries, &id, 0);
+    let mut above = id;
     while let Some((retry, depth)) = stack.pop() {
-        lines.push(of_retry(retry, depth));
-        if let Some(run) = text(retry, "runId") {
-            stack.extend(of_source(&retries, &run, depth));
-        }
+        lines.push(of_retry(retry, depth, &above));
+        above = text(retry, "runId").unwrap_or_default();
+        stack.extend(of_source(&retries, &above, depth));
     }
     let effective = &chain["effective"];
     lines.push(format!(
@@ -70,16 +77,19 @@ fn of_source<'a>(retries: &[&'a Value], source: &str, depth: usize) -> Vec<(&'a 
     found
 }
 
-fn of_retry(retry: &Value, depth: usize) -> String {
+fn of_retry(retry: &Value, depth: usize, above: &str) -> String {
     let run = text(retry, "runId").unwrap_or_else(|| "(no run)".to_owned());
     let state = text(retry, "state").unwrap_or_default();
     let status = text(retry, "status").unwrap_or_default();
     let what = if state == "created" { status } else { state };
+    let source = text(retry, "sourceRunId").filter(|source| source != above);
+    let of = source.map(|source| format!("  of {source}"));
     let by = text(retry, "triggeredBy").map(|by| format!("  by {by}"));
     let why = text(retry, "reason").map(|why| format!("  \"{why}\""));
     format!(
-        "{}└ {run}  {what}{}{}",
+        "{}└ {run}  {what}{}{}{}",
         "  ".repeat(depth),
+        of.unwrap_or_default(),
         by.unwrap_or_default(),
         why.unwrap_or_default()
     )

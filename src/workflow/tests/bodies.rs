@@ -108,6 +108,24 @@ fn what_is_no_body_is_refused_by_name() {
             "form a cycle",
         ),
         (
+            &["root:manual > each", "each:for-each [x", "x > each"],
+            "`each` is in another place",
+        ),
+        (
+            &["root:manual > each", "each:for-each [root"],
+            "`each` is in another place",
+        ),
+        (
+            &[
+                "root:manual",
+                "a:for-each [x",
+                "x > b",
+                "b:for-each [y",
+                "y > a",
+            ],
+            "is in another place",
+        ),
+        (
             &["root:manual > a", "a [x", "x"],
             "only a node of type `for-each` has a body",
         ),
@@ -144,6 +162,18 @@ fn loops_nest_only_so_deep() {
     };
     assert!(parse(&nested(10)).is_ok());
     let error = parse(&nested(11)).unwrap_err().to_string();
+    assert!(error.contains("at most 10 deep"), "{error}");
+    // Nor by loops that belong to a body because they are reached through it.
+    let reached = |depth: usize| {
+        let mut lines = vec!["root:manual > n0".to_owned()];
+        lines.extend((0..depth).map(|at| format!("n{at}:for-each [x{at}")));
+        lines.extend((1..depth).map(|at| format!("x{} > n{at}", at - 1)));
+        lines.push(format!("x{}", depth - 1));
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        definition(&lines)
+    };
+    assert!(parse(&reached(10)).is_ok());
+    let error = parse(&reached(11)).unwrap_err().to_string();
     assert!(error.contains("at most 10 deep"), "{error}");
     assert!(Definition::parse(&nested(11), &DefinitionLimits::STORED).is_ok());
 }
