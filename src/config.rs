@@ -203,6 +203,16 @@ pub struct LimitsConfig {
     pub chain_length: u32,
     /// Runs that start each other. Default 10.
     pub child_depth: u32,
+    /// Runs of an organisation that may be under way; more are refused (429). Default 0: any number.
+    pub live_runs: u32,
+}
+
+impl LimitsConfig {
+    /// How many runs of an organisation may be under way, if that is limited.
+    #[must_use]
+    pub fn live_limit(&self) -> Option<u32> {
+        (self.live_runs > 0).then_some(self.live_runs)
+    }
 }
 
 impl Default for LimitsConfig {
@@ -219,6 +229,7 @@ impl Default for LimitsConfig {
             state_bytes: 64 * MIB,
             chain_length: 100,
             child_depth: 10,
+            live_runs: 0,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     Api,
     auth::{self, Scope},
     error::{ApiError, Reason},
+    idempotency::RequestKey,
     query::Query,
 };
 use crate::{
@@ -77,8 +78,14 @@ impl Call {
                 organization_id: token.organization_id,
                 actor: Some(token.name.unwrap_or_else(|| token.id.to_string())),
                 traceparent: traceparent_of(&span).or_else(given),
+                key: None,
             })
         }
+    }
+
+    /// The request's idempotency key, if it has one.
+    pub(super) fn key(&self) -> Result<Option<RequestKey>, ApiError> {
+        RequestKey::read(&self.parts.method, &self.parts.uri, &self.parts.headers)
     }
 
     /// A parameter of the route.

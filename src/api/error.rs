@@ -157,7 +157,10 @@ impl ApiError {
         if let Some(Ok(challenge)) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.0.reason == Reason::Unavailable {
+        if matches!(
+            self.0.reason,
+            Reason::Unavailable | Reason::RateLimited | Reason::IdempotencyInFlight
+        ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
     }
@@ -225,7 +228,8 @@ impl From<Refusal> for ApiError {
             | RefusalReason::InvalidRequest
             | RefusalReason::PlanChanged
             | RefusalReason::DefinitionIncompatible
-            | RefusalReason::WorkflowNotFound => error,
+            | RefusalReason::WorkflowNotFound
+            | RefusalReason::RateLimited => error,
         }
     }
 }
@@ -250,6 +254,8 @@ impl From<IntakeError> for ApiError {
             IntakeError::AlreadyEnded { id, status } => Self::new(Reason::RunAlreadyEnded, message)
                 .with("runId", Some(id.as_str()))
                 .with("status", Some(status)),
+            IntakeError::KeyInFlight => Self::new(Reason::IdempotencyInFlight, message),
+            IntakeError::KeyReused => Self::new(Reason::IdempotencyKeyReused, message),
             IntakeError::Store(error) => error.into(),
         }
     }
@@ -302,6 +308,9 @@ mod tests {
             (IntakeError::StartExists(id.clone()), 400_079),
             (IntakeError::ImportExists(id.clone()), 409_009),
             (IntakeError::RunNotFound("run_a".into()), 404_000),
+            (IntakeError::KeyInFlight, 409_010),
+            (IntakeError::KeyReused, 422_000),
+            (Refusal::rate_limited(2).into(), 429_000),
             (
                 IntakeError::AlreadyEnded {
                     id,

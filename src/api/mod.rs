@@ -15,6 +15,7 @@ mod edge;
 mod envelope;
 mod error;
 mod health;
+mod idempotency;
 mod metrics;
 mod query;
 mod reason;

@@ -123,6 +123,7 @@ impl From<RefusalReason> for Reason {
             RefusalReason::PlanChanged => Self::PlanChanged,
             RefusalReason::DefinitionIncompatible => Self::DefinitionIncompatible,
             RefusalReason::WorkflowNotFound => Self::WorkflowNotFound,
+            RefusalReason::RateLimited => Self::RateLimited,
             // Found after acceptance or for published intents only: no request is refused so.
             RefusalReason::WorkersLost | RefusalReason::RunNotFound | RefusalReason::RunExists => {
                 Self::Internal

@@ -25,6 +25,9 @@ const ALIASES: [(&str, &str, &str); 2] = [
     ("AMQP_URL", "broker", "url"),
 ];
 
+/// The most that `limits.loop_depth` may be: every level of loops takes some of a thread's stack.
+const MOST_LOOP_DEPTH: usize = 100;
+
 /// The variable that replaces the port of `server.listen`.
 const PORT: &str = "PORT";
 
@@ -117,6 +120,11 @@ impl Config {
                 &origin(figment, key),
                 "must be 1 to 200 bytes",
             ));
+        }
+        if self.limits.loop_depth > MOST_LOOP_DEPTH {
+            let key = "limits.loop_depth";
+            let why = format!("must be at most {MOST_LOOP_DEPTH}");
+            return Err(invalid(key, &origin(figment, key), &why));
         }
         for (kind, cost) in &self.cu {
             if !cost.is_finite() || *cost < 0.0 {
@@ -339,6 +347,10 @@ mod tests {
             (
                 "[worker]\nslots = -1",
                 "worker.slots in redrive.toml: expected u32, found a number",
+            ),
+            (
+                "[limits]\nloop_depth = 101",
+                "limits.loop_depth in redrive.toml: must be at most 100",
             ),
             (
                 "[cu]\nx = nan",

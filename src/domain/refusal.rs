@@ -34,6 +34,8 @@ pub enum RefusalReason {
     DefinitionIncompatible,
     /// The run belongs to a workflow that is not registered.
     WorkflowNotFound,
+    /// The organisation has as many runs under way as it may.
+    RateLimited,
 }
 
 impl RefusalReason {
@@ -54,6 +56,7 @@ impl RefusalReason {
             Self::PlanChanged => "plan_changed",
             Self::DefinitionIncompatible => "definition_incompatible",
             Self::WorkflowNotFound => "workflow_not_found",
+            Self::RateLimited => "rate_limited",
         }
     }
 
@@ -74,6 +77,7 @@ impl RefusalReason {
             "plan_changed" => Self::PlanChanged,
             "definition_incompatible" => Self::DefinitionIncompatible,
             "workflow_not_found" => Self::WorkflowNotFound,
+            "rate_limited" => Self::RateLimited,
             _ => return None,
         })
     }
@@ -156,6 +160,16 @@ impl Refusal {
         let message =
             format!("run {run} ends a chain of {limit} runs, the longest allowed: start anew");
         Self::new(RefusalReason::RunNotRetryable, message)
+    }
+
+    /// The organisation has as many runs under way as it may.
+    #[must_use]
+    pub fn rate_limited(limit: u32) -> Self {
+        let message = format!(
+            "{limit} runs of this organization are under way, as many as may be: try again when some \
+             have ended"
+        );
+        Self::new(RefusalReason::RateLimited, message)
     }
 
     /// The chain has a live retry.

@@ -79,6 +79,7 @@ impl Intake {
             organization_id: intent.organization_id.clone(),
             actor: intent.triggered_by.clone(),
             traceparent,
+            key: None,
         };
         let lane = intent.lane.or(request.lane).unwrap_or(lane);
         let (intake, intent) = (self.clone(), intent.clone());
@@ -110,6 +111,7 @@ impl Intake {
             organization_id: intent.organization_id.clone(),
             actor: intent.triggered_by.clone(),
             traceparent: None,
+            key: None,
         };
         let (intake, request) = (self.clone(), Request::default());
         super::uncancelled(async move {
@@ -177,6 +179,8 @@ impl Intake {
         let mut new = new_retry(&self.limits, planned, run, caller, request.clone(), now);
         new.retry.id = intent.retry_id.clone();
         new.retry.lane = lane;
+        // Nobody is there to come back later.
+        new.terms.live_limit = None;
         new
     }
 

@@ -5,6 +5,7 @@ mod body;
 mod ended;
 mod import;
 mod intent;
+mod keyed;
 mod planned;
 mod request;
 mod retry;
@@ -26,7 +27,7 @@ use crate::{
     broker::Hints,
     config::LimitsConfig,
     domain::{Clock, InvalidId, JsonText, NodePath, OrganizationId, Refusal, Retry, Run, RunId},
-    store::{CancelOutcome, Resumed, Store, StoreError, StoredDefinition},
+    store::{CancelOutcome, IdempotencyKey, Resumed, Store, StoreError, StoredDefinition},
     workflow::{DefinitionError, DefinitionLimits},
 };
 
@@ -39,6 +40,8 @@ pub struct Caller {
     pub actor: Option<String>,
     /// The W3C trace context of the request.
     pub traceparent: Option<String>,
+    /// The key of the request, if it has one: with it, it is done once.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// The one way in. Cheap to clone.
@@ -81,6 +84,12 @@ pub enum IntakeError {
     /// The retry is refused: 409 and the refusal's reason.
     #[error(transparent)]
     Refused(Box<Refusal>),
+    /// The same request is being decided: 409 `idempotency_in_flight`.
+    #[error("a request with this idempotency key is under way: send it again in a moment")]
+    KeyInFlight,
+    /// The key was used for another request: 422 `idempotency_key_reused`.
+    #[error("this idempotency key was used for another request: take a new one")]
+    KeyReused,
     /// The run had ended: 409 `run_already_ended`.
     #[error("run {id} has ended ({status}): there is nothing to cancel")]
     AlreadyEnded {
@@ -136,9 +145,16 @@ impl Intake {
         run: &RunId,
         body: Option<Value>,
     ) -> Result<(Run, Retry), IntakeError> {
-        let request = Request::read(body)?;
         let (intake, caller, run) = (self.clone(), caller.clone(), run.clone());
-        uncancelled(async move { intake.accept_retry(&caller, &run, request).await }).await
+        uncancelled(async move {
+            if let Some(earlier) = intake.earlier(&caller).await? {
+                return intake.retry_again(&caller, earlier).await;
+            }
+            intake
+                .accept_retry(&caller, &run, Request::read(body)?)
+                .await
+        })
+        .await
     }
 
     /// What a retry of `run` with this request body would do, and be refused with. Changes nothing.
@@ -178,7 +194,13 @@ impl Intake {
     /// See [`IntakeError`].
     pub async fn start(&self, caller: &Caller, body: Value) -> Result<Run, IntakeError> {
         let (intake, caller) = (self.clone(), caller.clone());
-        uncancelled(async move { intake.accept_start(&caller, body).await }).await
+        uncancelled(async move {
+            if let Some(earlier) = intake.earlier(&caller).await? {
+                return intake.start_again(&caller, earlier).await;
+            }
+            intake.accept_start(&caller, body).await
+        })
+        .await
     }
 
     /// Starts a run of a registered workflow.
@@ -192,7 +214,13 @@ impl Intake {
         body: Value,
     ) -> Result<Run, IntakeError> {
         let (intake, caller, id) = (self.clone(), caller.clone(), id.to_owned());
-        uncancelled(async move { intake.accept_workflow_run(&caller, &id, body).await }).await
+        uncancelled(async move {
+            if let Some(earlier) = intake.earlier(&caller).await? {
+                return intake.start_again(&caller, earlier).await;
+            }
+            intake.accept_workflow_run(&caller, &id, body).await
+        })
+        .await
     }
 
     /// Imports an ended run as `GET /v1/runs/{id}` shows it, bare or in its envelope.
@@ -201,7 +229,13 @@ impl Intake {
     /// See [`IntakeError`].
     pub async fn import(&self, caller: &Caller, body: Value) -> Result<Run, IntakeError> {
         let (intake, caller) = (self.clone(), caller.clone());
-        uncancelled(async move { intake.accept_import(&caller, body).await }).await
+        uncancelled(async move {
+            if let Some(earlier) = intake.earlier(&caller).await? {
+                return intake.import_again(&caller, earlier).await;
+            }
+            intake.accept_import(&caller, body).await
+        })
+        .await
     }
 
     /// Ends the wait of a node with what came for it.

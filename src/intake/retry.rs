@@ -42,7 +42,10 @@ impl Intake {
         };
         let run = header(&planned, caller, &request, now);
         let new = new_retry(&self.limits, &planned, run, caller, request, now);
-        let accepted = self.store.accept_retry(&new).await??;
+        let accepted = match self.store.accept_retry(&new, caller.key.as_ref()).await? {
+            Ok(accepted) => accepted?,
+            Err(earlier) => return self.retry_again(caller, earlier).await,
+        };
         self.hints.something_is_due();
         Ok(accepted)
     }
@@ -92,6 +95,7 @@ pub(super) fn terms(limits: &LimitsConfig, request: &Request) -> RetryTerms {
     RetryTerms {
         chain_limit: limits.chain_length,
         include_partial: request.include_partial,
+        live_limit: limits.live_limit(),
         allow_again: request.allow_again,
     }
 }

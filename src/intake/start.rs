@@ -8,7 +8,9 @@ use super::{
     stored,
 };
 use crate::{
-    domain::{JsonText, Lane, NodePath, NodeRecord, Run, RunId, Simulation, Timestamp, Workflow},
+    domain::{
+        JsonText, Lane, NodePath, NodeRecord, Refusal, Run, RunId, Simulation, Timestamp, Workflow,
+    },
     store::{AcceptedStart, NewStart, StoredDefinition},
     workflow::{Definition, DefinitionLimits, ExpressionLimits, Lifetime, Node, misfit},
 };
@@ -179,8 +181,16 @@ impl Intake {
             },
             definition: stored,
         };
-        match self.store.accept_start(&start).await? {
+        let (key, limit) = (caller.key.as_ref(), self.limits.live_limit());
+        let accepted = match self.store.accept_start(&start, key, limit).await? {
+            Ok(accepted) => accepted,
+            Err(earlier) => return self.start_again(caller, earlier).await,
+        };
+        match accepted {
             AcceptedStart::RunExists => Err(IntakeError::StartExists(start.run.id)),
+            AcceptedStart::TooManyLive => {
+                Err(Refusal::rate_limited(limit.unwrap_or_default()).into())
+            }
             AcceptedStart::Accepted => {
                 self.hints.something_is_due();
                 Ok(start.run)

@@ -12,7 +12,10 @@ use crate::{
 /// How often to look.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Makes due again what was forgotten.
+/// Idempotency keys that are forgotten in one look.
+const MOST_KEYS: u32 = 1_000;
+
+/// Makes due again what was forgotten, and forgets idempotency keys whose time is over.
 #[derive(Debug, Clone)]
 pub struct Rescuer {
     store: Store,
@@ -45,6 +48,7 @@ impl Rescuer {
     /// The ledger did not answer.
     pub async fn run_once(&self) -> Result<Rescued, StoreError> {
         let rescued = self.store.rescue().await?;
+        self.store.forget_keys(MOST_KEYS).await?;
         if rescued != Rescued::default() {
             tracing::info!(
                 rescued.abandoned,

@@ -16,6 +16,7 @@
 mod definitions;
 mod error;
 mod flow;
+mod idempotency;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -23,6 +24,7 @@ mod statements;
 mod types;
 
 pub use error::StoreError;
+pub use idempotency::{Earlier, IdempotencyKey, KEY_LIFE};
 pub use postgres::PostgresStore;
 pub use sqlite::{ServingLock, SqliteStore};
 pub use types::{
@@ -145,20 +147,42 @@ ledger! {
     /// Asks the database for a sign of life.
     ask fn ping(&self) -> ();
 
-    /// Stores a new run with its definition, its trigger's record and its outbox row.
-    decide fn accept_start(&self, start: &NewStart) -> AcceptedStart;
+    /// The request that was accepted under a key, if one was. Whether one is under way is known only
+    /// to what accepts it.
+    ask fn earlier(&self, key: &IdempotencyKey) -> Option<Earlier>;
+
+    /// Forgets up to `most` keys whose time is over; how many that were.
+    ask fn forget_keys(&self, most: u32) -> u64;
+
+    /// Stores a new run with its definition, its trigger's record and its outbox row, unless a
+    /// request came before under the same key. `live_limit` is how many runs of the organisation may
+    /// be under way.
+    decide fn accept_start(
+        &self,
+        start: &NewStart,
+        key: Option<&IdempotencyKey>,
+        live_limit: Option<u32>
+    ) -> Result<AcceptedStart, Earlier>;
 
     /// Stores an ended run as it comes from elsewhere. If `source_run_id` names a run of the same
     /// organisation, the import counts as a retry of it and joins its chain; else it is its own
     /// root (whatever `root_run_id` says).
-    decide fn import(&self, import: &NewImport) -> ImportOutcome;
+    decide fn import(
+        &self,
+        import: &NewImport,
+        key: Option<&IdempotencyKey>
+    ) -> Result<ImportOutcome, Earlier>;
 
     /// Reserves the new run of a retry: header, retry row and outbox row, if the source has ended
     /// in a state that `retry` may follow, its chain has no live retry, and it has none that
     /// counts. The database decides: of any number of simultaneous calls one is accepted. The
     /// header's `root_run_id`, the retry's too, and its `ordinal` are decided here; what is
     /// returned has them.
-    decide fn accept_retry(&self, retry: &NewRetry) -> Result<(Run, Retry), Refusal>;
+    decide fn accept_retry(
+        &self,
+        retry: &NewRetry,
+        key: Option<&IdempotencyKey>
+    ) -> Result<Result<(Run, Retry), Refusal>, Earlier>;
 
     /// The same for an intent that somebody published: `intent` is the message in its own form.
     /// Ids are the publisher's, so one that is there already is data: it came twice, or its run's

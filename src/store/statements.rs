@@ -10,7 +10,9 @@ use crate::domain::{
     VariableWrite,
 };
 
-use super::{Signal, SignalKind, StoreError, StoredDefinition, rows::LockedRun};
+use super::{
+    Earlier, IdempotencyKey, Signal, SignalKind, StoreError, StoredDefinition, rows::LockedRun,
+};
 
 /// The answer to a statement, some time.
 pub(super) trait Answer<T>: Future<Output = Result<T, StoreError>> + Send {}
@@ -148,6 +150,17 @@ pub(super) trait Statements {
 
     /// The newest counted run below a run, if there is one.
     fn head(&mut self, run: &RunId) -> impl Answer<Option<RunId>>;
+
+    /// The request that came before under the same key, or is under way; no other one is decided
+    /// under it before the end of the transaction.
+    fn earlier(&mut self, key: &IdempotencyKey) -> impl Answer<Option<Earlier>>;
+
+    /// Keeps the key of the request that made a run.
+    fn keep_key(&mut self, key: &IdempotencyKey, run: &RunId) -> impl Answer<()>;
+
+    /// How many runs of an organisation have not ended, counted no further than `most`. Nobody else
+    /// counts them before the end of the transaction.
+    fn live_runs(&mut self, organization: &OrganizationId, most: u32) -> impl Answer<i64>;
 
     /// The ordinal of the next retry of a run.
     fn next_ordinal(&mut self, source: &RunId) -> impl Answer<i64>;

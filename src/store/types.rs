@@ -54,6 +54,8 @@ pub enum AcceptedStart {
     Accepted,
     /// A run with this id exists (in any organisation).
     RunExists,
+    /// As many runs of the organisation are under way as may be.
+    TooManyLive,
 }
 
 /// An ended run from elsewhere.
@@ -102,6 +104,8 @@ pub struct RetryTerms {
     pub chain_limit: u32,
     /// Whether the source may have ended `partial`.
     pub include_partial: bool,
+    /// How many runs of the organisation may be under way; none if that does not matter.
+    pub live_limit: Option<u32>,
     /// Whether the source may have been retried before: the retry is another branch.
     pub allow_again: bool,
 }

@@ -17,6 +17,7 @@ mod dead_letters;
 mod doctor;
 mod effects;
 mod fidelity;
+mod idempotency;
 mod inputs;
 mod intents;
 mod kinds;

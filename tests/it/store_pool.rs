@@ -57,10 +57,15 @@ async fn dropped_writes_leave_an_embedded_ledger_usable() {
     for round in 0..200_u64 {
         let patience = Duration::from_micros(10 + (round % 30) * 20);
         let start = new_start(&format!("run_{round}"));
-        drop(tokio::time::timeout(patience, ledger.store.accept_start(&start)).await);
+        drop(tokio::time::timeout(patience, ledger.store.accept_start(&start, None, None)).await);
     }
     let start = new_start("run_last");
-    ledger.store.accept_start(&start).await.unwrap();
+    ledger
+        .store
+        .accept_start(&start, None, None)
+        .await
+        .unwrap()
+        .unwrap();
     let halves = "select count(*) from runs where id not in (select run_id from outbox)";
     assert_eq!(ledger.count(halves).await, 0);
 }

@@ -90,7 +90,12 @@ impl Scene {
             trigger,
             ..new_start(RUN)
         };
-        ledger.store.accept_start(&start).await.unwrap();
+        ledger
+            .store
+            .accept_start(&start, None, None)
+            .await
+            .unwrap()
+            .unwrap();
         let http = HttpConfig {
             allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
         };

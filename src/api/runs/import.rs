@@ -3,12 +3,17 @@
 
 use axum::extract::State;
 
-use crate::api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, view::RunView};
+use crate::api::{
+    Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    view::RunView,
+};
 
 /// Takes a run as `GET /v1/runs/{id}` shows it, bare or in its envelope; answers its summary.
 pub(in crate::api) async fn import(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Write).await?;
+    let key = call.key()?;
     let body = call.object(api.limits.import_bytes).await?;
+    let caller = RequestKey::with(key, caller, Some(&body));
     let run = api.intake.import(&caller, body).await?;
     Reply::new(&RunView::summary(&run, None))
 }

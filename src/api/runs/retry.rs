@@ -3,7 +3,10 @@
 use axum::extract::State;
 
 use super::{FullRun, definition};
-use crate::api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, metrics};
+use crate::api::{
+    Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    metrics,
+};
 
 /// Takes an empty body or a retry request; answers the new run as soon as it is durable.
 pub(in crate::api) async fn retry(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
@@ -16,7 +19,9 @@ pub(in crate::api) async fn retry(State(api): State<Api>, call: Call) -> Result<
 async fn accept(api: &Api, call: Call) -> Result<FullRun, ApiError> {
     let caller = call.caller(api, Scope::Retry).await?;
     let source = call.run_id()?;
+    let key = call.key()?;
     let body = call.optional_object(api.limits.body_bytes).await?;
+    let caller = RequestKey::with(key, caller, body.as_ref());
     let (run, retry) = api.intake.retry(&caller, &source, body).await?;
     // From here on the retry is accepted, and the caller must hear of it, whatever else fails.
     let definition = definition(&api.store, &run).await.unwrap_or_else(|error| {

@@ -2,12 +2,17 @@
 
 use axum::extract::State;
 
-use crate::api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, view::RunView};
+use crate::api::{
+    Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    view::RunView,
+};
 
 /// Takes `{definition, payload?, propValues?, runId?}`; answers the new run's summary.
 pub(in crate::api) async fn start(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Write).await?;
+    let key = call.key()?;
     let body = call.object(api.limits.import_bytes).await?;
+    let caller = RequestKey::with(key, caller, Some(&body));
     let run = api.intake.start(&caller, body).await?;
     Reply::new(&RunView::summary(&run, None))
 }

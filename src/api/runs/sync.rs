@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::FullRun;
 use crate::{
-    api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError},
+    api::{
+        Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    },
     domain::{OrganizationId, Run, RunId},
 };
 
@@ -24,7 +26,9 @@ const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_mi
 /// not ended after a minute is shown as it stands.
 pub(in crate::api) async fn sync(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Write).await?;
+    let key = call.key()?;
     let body = call.object(api.limits.import_bytes).await?;
+    let caller = RequestKey::with(key, caller, Some(&body));
     let nodes = body.pointer("/definition/nodes").and_then(Value::as_object);
     if nodes.is_some_and(|nodes| nodes.len() > MOST_NODES) {
         let why = format!("has more than {MOST_NODES} nodes: start it without waiting for its end");

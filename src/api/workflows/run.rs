@@ -3,14 +3,19 @@
 use axum::extract::State;
 use serde_json::json;
 
-use crate::api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, view::RunView};
+use crate::api::{
+    Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    view::RunView,
+};
 
 /// Takes `{payload?, propValues?, runId?, version?, triggerNodeId?, simulate?, dustTest?}`; answers
 /// the new run's summary.
 pub(in crate::api) async fn run(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Write).await?;
     let id = call.parameter("id").unwrap_or_default().to_owned();
+    let key = call.key()?;
     let body = call.optional_object(api.limits.body_bytes).await?;
+    let caller = RequestKey::with(key, caller, body.as_ref());
     let body = body.unwrap_or_else(|| json!({}));
     let run = api.intake.start_workflow(&caller, &id, body).await?;
     Reply::new(&RunView::summary(&run, None))

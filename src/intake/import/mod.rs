@@ -44,7 +44,11 @@ impl Intake {
             variable_writes,
             retry_id,
         };
-        match self.store.import(&import).await? {
+        let imported = match self.store.import(&import, caller.key.as_ref()).await? {
+            Ok(imported) => imported,
+            Err(earlier) => return self.import_again(caller, earlier).await,
+        };
+        match imported {
             ImportOutcome::Imported(run) => {
                 if let (Some(stored), Some(definition)) = (&import.definition, definition) {
                     self.store.keep_executable(stored, definition);

@@ -6,7 +6,8 @@ use crate::domain::{
 
 use super::{
     super::{
-        AcceptedIntent, AcceptedStart, ImportOutcome, NewImport, NewRetry, NewStart, RetryTerms,
+        AcceptedIntent, AcceptedStart, Earlier, IdempotencyKey, ImportOutcome, NewImport, NewRetry,
+        NewStart, RetryTerms,
     },
     Engine, LockedRun, Statements, StoreError, missing,
 };
@@ -15,13 +16,57 @@ use super::{
 pub(in crate::store) async fn accept_start<E: Engine>(
     engine: &E,
     start: &NewStart,
-) -> Result<AcceptedStart, StoreError> {
+    key: Option<&IdempotencyKey>,
+    live_limit: Option<u32>,
+) -> Result<Result<AcceptedStart, Earlier>, StoreError> {
     let mut tx = engine.begin().await?;
-    if !insert_start(&mut tx, start).await? {
-        return Ok(AcceptedStart::RunExists);
+    if let Some(earlier) = earlier(&mut tx, key).await? {
+        return Ok(Err(earlier));
     }
+    if is_full(&mut tx, &start.run.organization_id, live_limit).await? {
+        return Ok(Ok(AcceptedStart::TooManyLive));
+    }
+    if !insert_start(&mut tx, start).await? {
+        return Ok(Ok(AcceptedStart::RunExists));
+    }
+    keep_key(&mut tx, key, &start.run.id).await?;
     tx.commit().await?;
-    Ok(AcceptedStart::Accepted)
+    Ok(Ok(AcceptedStart::Accepted))
+}
+
+/// The request that came before under this key, if it has one.
+async fn earlier<T: Statements + Send>(
+    tx: &mut T,
+    key: Option<&IdempotencyKey>,
+) -> Result<Option<Earlier>, StoreError> {
+    match key {
+        Some(key) => tx.earlier(key).await,
+        None => Ok(None),
+    }
+}
+
+/// Keeps the key of the request that makes this run, if it has one.
+async fn keep_key<T: Statements + Send>(
+    tx: &mut T,
+    key: Option<&IdempotencyKey>,
+    run: &RunId,
+) -> Result<(), StoreError> {
+    match key {
+        Some(key) => tx.keep_key(key, run).await,
+        None => Ok(()),
+    }
+}
+
+/// Whether an organisation has as many runs under way as it may.
+async fn is_full<T: Statements + Send>(
+    tx: &mut T,
+    organization: &OrganizationId,
+    limit: Option<u32>,
+) -> Result<bool, StoreError> {
+    match limit {
+        Some(limit) => Ok(tx.live_runs(organization, limit).await? >= i64::from(limit)),
+        None => Ok(false),
+    }
 }
 
 /// Writes a new run with everything that belongs to it; false if there is one with its id.
@@ -44,8 +89,12 @@ pub(super) async fn insert_start<T: Statements + Send>(
 pub(in crate::store) async fn import<E: Engine>(
     engine: &E,
     import: &NewImport,
-) -> Result<ImportOutcome, StoreError> {
+    key: Option<&IdempotencyKey>,
+) -> Result<Result<ImportOutcome, Earlier>, StoreError> {
     let mut tx = engine.begin().await?;
+    if let Some(earlier) = earlier(&mut tx, key).await? {
+        return Ok(Err(earlier));
+    }
     let mut run = import.run.clone();
     let source = match &run.source_run_id {
         Some(id) => source_with_locked_root(&mut tx, &run.organization_id, id).await?,
@@ -58,7 +107,7 @@ pub(in crate::store) async fn import<E: Engine>(
         tx.put_definition(definition).await?;
     }
     if !tx.insert_run(&run, Lane::Interactive, None).await? {
-        return Ok(ImportOutcome::RunExists);
+        return Ok(Ok(ImportOutcome::RunExists));
     }
     tx.put_nodes(&run.id, &import.nodes).await?;
     tx.log_variable_writes(&run.id, &import.variable_writes)
@@ -68,8 +117,9 @@ pub(in crate::store) async fn import<E: Engine>(
         let retry = retry_of_import(import, &run, &source, ordinal);
         tx.insert_retry(&retry, false, None).await?;
     }
+    keep_key(&mut tx, key, &run.id).await?;
     tx.commit().await?;
-    Ok(ImportOutcome::Imported(Box::new(run)))
+    Ok(Ok(ImportOutcome::Imported(Box::new(run))))
 }
 
 /// The retry that an import counts as.
@@ -96,11 +146,15 @@ fn retry_of_import(import: &NewImport, run: &Run, source: &Run, ordinal: i64) ->
 pub(in crate::store) async fn accept_retry<E: Engine>(
     engine: &E,
     new: &NewRetry,
-) -> Result<Result<(Run, Retry), Refusal>, StoreError> {
+    key: Option<&IdempotencyKey>,
+) -> Result<Result<Result<(Run, Retry), Refusal>, Earlier>, StoreError> {
     let mut tx = engine.begin().await?;
+    if let Some(earlier) = earlier(&mut tx, key).await? {
+        return Ok(Err(earlier));
+    }
     let source = match fit_source(&mut tx, new).await? {
         Ok(source) => source,
-        Err(refusal) => return Ok(Err(refusal)),
+        Err(refusal) => return Ok(Ok(Err(refusal))),
     };
     let Some(accepted) = reserve(&mut tx, new, source, None).await? else {
         return Err(StoreError::Inconsistent {
@@ -110,8 +164,9 @@ pub(in crate::store) async fn accept_retry<E: Engine>(
             why: "the id chosen for a retry's run is taken".into(),
         });
     };
+    keep_key(&mut tx, key, &new.run.id).await?;
     tx.commit().await?;
-    Ok(Ok(accepted))
+    Ok(Ok(Ok(accepted)))
 }
 
 /// The same for an intent that somebody published.
@@ -245,6 +300,9 @@ async fn refusal<T: Statements + Send>(
     if let Some(head) = head {
         return Ok(Some(Refusal::already_retried(id, &head)));
     }
-    let too_long = tx.chain_length(id).await? >= i64::from(terms.chain_limit);
-    Ok(too_long.then(|| Refusal::chain_too_long(id, terms.chain_limit)))
+    if tx.chain_length(id).await? >= i64::from(terms.chain_limit) {
+        return Ok(Some(Refusal::chain_too_long(id, terms.chain_limit)));
+    }
+    let is_full = is_full(tx, &source.organization_id, terms.live_limit).await?;
+    Ok(is_full.then(|| Refusal::rate_limited(terms.live_limit.unwrap_or_default())))
 }

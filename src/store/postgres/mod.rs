@@ -3,8 +3,10 @@
 //! Whether a lease has expired is decided by the database's clock. Scans compare with
 //! `statement_timestamp()`, which an index can serve, everything else with `clock_timestamp()`.
 
+mod acceptance;
 mod children;
 mod dead_letters;
+
 mod intents;
 mod lease;
 mod outbox;

@@ -9,11 +9,11 @@ use crate::domain::{
 
 use super::{
     super::{
-        Signal, SignalKind, StoreError, StoredDefinition,
+        Earlier, IdempotencyKey, Signal, SignalKind, StoreError, StoredDefinition,
         rows::{LockedRow, LockedRun, read_live_retry, read_run_id},
         statements::{Cancellation, Statements},
     },
-    children, progress, read, signals, workflows,
+    acceptance, children, progress, read, signals, workflows,
 };
 
 /// A transaction under way; dropped, it is rolled back.
@@ -320,6 +320,25 @@ impl Statements for PostgresTransaction {
             .fetch_optional(self.db())
             .await?;
         head.map(|id| read_run_id("retries", &id)).transpose()
+    }
+
+    async fn earlier(&mut self, key: &IdempotencyKey) -> Result<Option<Earlier>, StoreError> {
+        if !acceptance::try_lock(self.db(), key).await? {
+            return Ok(Some(Earlier::InFlight));
+        }
+        acceptance::earlier(self.db(), key).await
+    }
+
+    async fn keep_key(&mut self, key: &IdempotencyKey, run: &RunId) -> Result<(), StoreError> {
+        acceptance::keep(self.db(), key, run).await
+    }
+
+    async fn live_runs(
+        &mut self,
+        organization: &OrganizationId,
+        most: u32,
+    ) -> Result<i64, StoreError> {
+        acceptance::live_runs(self.db(), organization, most).await
     }
 
     async fn next_ordinal(&mut self, source: &RunId) -> Result<i64, StoreError> {

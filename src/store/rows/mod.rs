@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use crate::domain::{JsonText, Lane, PerLane, RetryId, RunId, Timestamp};
 
-use super::{DeadLetter, DueRow, Renewed, StoreError, Token, WorkKind};
+use super::{DeadLetter, DueRow, Earlier, Renewed, StoreError, Token, WorkKind};
 
 /// Names the place of a value, to say where an unreadable one is.
 #[derive(Clone, Copy)]
@@ -220,6 +220,14 @@ where
 /// A run's id that a statement about `table` gave.
 pub(super) fn read_run_id(table: &'static str, id: &str) -> Result<RunId, StoreError> {
     Place { table, row: id }.id("run_id", id)
+}
+
+/// A request that was accepted: its run, and what it stood for.
+pub(super) fn read_earlier((run, fingerprint): (String, String)) -> Result<Earlier, StoreError> {
+    Ok(Earlier::Accepted {
+        run_id: read_run_id("idempotency_keys", &run)?,
+        fingerprint,
+    })
 }
 
 /// A retry's id and its run's.

@@ -3,8 +3,10 @@
 //! All writes go over one connection, each transaction `begin immediate`: an upgrade from reading
 //! to writing would fail at once when another process has written, whatever the busy time-out.
 
+mod acceptance;
 mod children;
 mod dead_letters;
+
 mod intents;
 mod lease;
 mod lock;

@@ -18,11 +18,19 @@ pub(super) async fn a_start_is_stored_once(ledger: &Ledger) {
     start(store, "run_a").await;
     let stored = run(store, "run_a").await;
     assert_eq!(stored.status, RunStatus::Waiting);
-    let again = store.accept_start(&new_start("run_a")).await.unwrap();
+    let again = store
+        .accept_start(&new_start("run_a"), None, None)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(again, AcceptedStart::RunExists);
     let mut foreign = new_start("run_a");
     foreign.run.organization_id = id("other");
-    let again = store.accept_start(&foreign).await.unwrap();
+    let again = store
+        .accept_start(&foreign, None, None)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(again, AcceptedStart::RunExists);
     let due = lease_due(store, 10, MINUTE).await;
     assert_eq!(due.len(), 1);
@@ -68,7 +76,7 @@ pub(super) async fn promise_2_one_retry_one_new_run(ledger: &Ledger) {
     let calls = (0..100).map(|n| {
         let store = store.clone();
         let new = new_retry("run_a", &format!("run_b{n}"));
-        tokio::spawn(async move { store.accept_retry(&new).await.unwrap() })
+        tokio::spawn(async move { store.accept_retry(&new, None).await.unwrap().unwrap() })
     });
     let calls: Vec<_> = calls.collect();
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
@@ -115,7 +123,7 @@ pub(super) async fn what_is_not_retryable_is_refused(ledger: &Ledger) {
     for status in [RunStatus::Success, RunStatus::Partial] {
         let name = format!("run_{}", status.as_str());
         let import = new_import(&name, None, status);
-        store.import(&import).await.unwrap();
+        store.import(&import, None).await.unwrap().unwrap();
         let refused = try_retry(store, &name, "run_x").await.unwrap_err();
         assert_eq!(refused, Refusal::not_retryable(&id(&name), status));
     }
@@ -171,10 +179,20 @@ pub(super) async fn a_chain_has_a_longest(ledger: &Ledger) {
     failed_chain(store, &["run_a", "run_b", "run_c"]).await;
     let mut new = new_retry("run_c", "run_d");
     new.terms.chain_limit = 3;
-    let refused = store.accept_retry(&new).await.unwrap().unwrap_err();
+    let refused = store
+        .accept_retry(&new, None)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
     assert_eq!(refused, Refusal::chain_too_long(&id("run_c"), 3));
     new.terms.chain_limit = 4;
-    store.accept_retry(&new).await.unwrap().unwrap();
+    store
+        .accept_retry(&new, None)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
 
 pub(super) async fn imports_join_the_chain_of_their_source(ledger: &Ledger) {
@@ -196,7 +214,7 @@ pub(super) async fn imports_join_the_chain_of_their_source(ledger: &Ledger) {
     assert_eq!(refused, expected);
     try_retry(store, "run_c2", "run_d").await.unwrap();
     let again = new_import("run_c", None, RunStatus::Failure);
-    let again = store.import(&again).await.unwrap();
+    let again = store.import(&again, None).await.unwrap().unwrap();
     assert_eq!(again, ImportOutcome::RunExists);
     assert!(claim(store, "run_c").await.is_none(), "it has ended");
 }
@@ -218,12 +236,17 @@ pub(super) async fn other_organisations_see_nothing(ledger: &Ledger) {
     let mut foreign = new_retry("run_b", "run_c");
     foreign.retry.organization_id = other.clone();
     foreign.run.organization_id = other.clone();
-    let refused = store.accept_retry(&foreign).await.unwrap().unwrap_err();
+    let refused = store
+        .accept_retry(&foreign, None)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
     assert_eq!(refused.reason, RefusalReason::MissingState);
     // An import that names another organisation's run is its own root.
     let mut foreign = new_import("run_f", Some("run_b"), RunStatus::Failure);
     foreign.run.organization_id = other;
-    match store.import(&foreign).await.unwrap() {
+    match store.import(&foreign, None).await.unwrap().unwrap() {
         ImportOutcome::Imported(run) => assert_eq!(run.root_run_id, id("run_f")),
         ImportOutcome::RunExists => panic!("run_f is new"),
     }

@@ -52,7 +52,8 @@ pub(super) async fn promise_7_data_comes_back_as_it_went_in(ledger: &Ledger) {
         finished_at: Some("later".into()),
         error: Some(NodeError::new(ErrorClass::Transient, "http_503", "no").with_details(details)),
     }];
-    let ImportOutcome::Imported(stored) = store.import(&import).await.unwrap() else {
+    let ImportOutcome::Imported(stored) = store.import(&import, None).await.unwrap().unwrap()
+    else {
         panic!("it is new");
     };
     import.run.root_run_id = import.run.id.clone();
@@ -71,7 +72,7 @@ pub(super) async fn runs_are_listed_newest_first(ledger: &Ledger) {
     for (name, age) in [("run_b", 2), ("run_a", 2), ("run_c", 1), ("run_d", 3)] {
         let mut import = new_import(name, None, RunStatus::Failure);
         import.run.created_at = at - TimeDelta::seconds(age);
-        store.import(&import).await.unwrap();
+        store.import(&import, None).await.unwrap().unwrap();
     }
     start(store, "run_live").await;
     claim(store, "run_live").await.unwrap();

@@ -6,6 +6,7 @@ mod children;
 mod dead_letters;
 mod fidelity;
 mod intents;
+mod keys;
 mod lease;
 mod outbox;
 mod progress;
@@ -45,6 +46,13 @@ macro_rules! contract {
 }
 
 contract! {
+    keys:
+        a_key_leads_to_what_was_accepted_under_it,
+        a_refusal_keeps_no_key,
+        keys_of_organisations_are_apart,
+        a_key_is_forgotten_after_a_day,
+        promise_2_one_key_makes_one_run,
+        only_so_many_runs_of_an_organisation_are_under_way;
     accept:
         a_start_is_stored_once,
         migrations_may_run_any_number_of_times,

@@ -126,7 +126,12 @@ async fn start_of(ledger: &Ledger, organization: &str, run: &str, lane: Lane) {
     let mut new = new_start(run);
     new.run.organization_id = id(organization);
     new.lane = lane;
-    let accepted = ledger.store.accept_start(&new).await.unwrap();
+    let accepted = ledger
+        .store
+        .accept_start(&new, None, None)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(accepted, AcceptedStart::Accepted);
 }
 

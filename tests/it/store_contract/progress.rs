@@ -72,7 +72,7 @@ pub(super) async fn reused_records_keep_their_order_and_their_origin(ledger: &Le
         paid.clone(),
         node("a", NodeStatus::Failure),
     ];
-    store.import(&source).await.unwrap();
+    store.import(&source, None).await.unwrap().unwrap();
     try_retry(store, "run_a", "run_b").await.unwrap();
     let held = claim(store, "run_b").await.unwrap();
     let mut plan = creation(&["loop[0].pay", "z", "trigger"]);

@@ -103,5 +103,6 @@ pub(crate) fn caller() -> Caller {
         organization_id: acme(),
         actor: Some("ann".to_owned()),
         traceparent: None,
+        key: None,
     }
 }

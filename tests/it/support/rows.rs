@@ -117,6 +117,7 @@ pub(crate) fn new_retry(source: &str, run: &str) -> NewRetry {
         terms: RetryTerms {
             chain_limit: 100,
             include_partial: false,
+            live_limit: None,
             allow_again: false,
         },
         due_at: None,
@@ -175,14 +176,18 @@ pub(crate) fn finish(status: RunStatus) -> Finish {
 
 /// A run that is due.
 pub(crate) async fn start(store: &Store, run: &str) {
-    let accepted = store.accept_start(&new_start(run)).await.unwrap();
+    let accepted = store
+        .accept_start(&new_start(run), None, None)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(accepted, AcceptedStart::Accepted);
 }
 
 /// An ended run from elsewhere.
 pub(crate) async fn import(store: &Store, run: &str, source: Option<&str>) -> Run {
     let import = new_import(run, source, RunStatus::Failure);
-    match store.import(&import).await.unwrap() {
+    match store.import(&import, None).await.unwrap().unwrap() {
         ImportOutcome::Imported(run) => *run,
         ImportOutcome::RunExists => panic!("{run} exists"),
     }
@@ -222,7 +227,8 @@ pub(crate) async fn try_retry(
     source: &str,
     run: &str,
 ) -> Result<(Run, Retry), Refusal> {
-    store.accept_retry(&new_retry(source, run)).await.unwrap()
+    let accepted = store.accept_retry(&new_retry(source, run), None).await;
+    accepted.unwrap().unwrap()
 }
 
 /// Takes a due run to its end.
