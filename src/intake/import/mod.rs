@@ -33,7 +33,7 @@ impl Intake {
         let mut run = header(&members, caller, now)?;
         run.definition_hash = stored.as_ref().map(|stored| stored.hash.clone());
         run.trigger_node_id = fired(&members, definition.as_ref(), &nodes)?;
-        let variable_writes = variables::writes(&nodes, &run.variables, now);
+        let variable_writes = variables::writes(&nodes, &run, now);
         let retry_id = RetryId::generate(now);
         let import = NewImport {
             run,
