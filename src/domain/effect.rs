@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{NodePath, RunId};
+use super::{JsonText, NodePath, RunId};
 
 /// What a node does outside this system, and so what repeating it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,14 @@ pub struct EffectState {
     /// Its input is resolved again although it is in doubt: the request changed what it reads.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resolve_again: bool,
+    /// The input last sent under this key, where the record shows one that was never sent; `null`
+    /// if it is not known.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "as_written"
+    )]
+    pub sent_input: Option<JsonText>,
 }
 
 impl Default for EffectState {
@@ -74,6 +82,7 @@ impl Default for EffectState {
             doubted: false,
             is_unsafe: false,
             resolve_again: false,
+            sent_input: None,
         }
     }
 }
@@ -100,6 +109,7 @@ impl EffectState {
                 last: LastAttempt::InFlight,
                 doubted: false,
                 resolve_again: false,
+                sent_input: None,
                 ..self
             };
         }
@@ -107,6 +117,7 @@ impl EffectState {
             last: LastAttempt::InFlight,
             doubted,
             resolve_again: false,
+            sent_input: None,
             ..self
         }
     }
@@ -120,7 +131,18 @@ impl EffectState {
             last: LastAttempt::Unsent,
             doubted: false,
             resolve_again: false,
+            sent_input: None,
             ..self
+        }
+    }
+
+    /// Where the effects begin of what comes after this one and has sent nothing yet.
+    #[must_use]
+    pub fn mark(&self) -> Self {
+        Self {
+            generation: self.generation,
+            raised_by: self.raised_by.clone(),
+            ..Self::default()
         }
     }
 
@@ -133,6 +155,44 @@ impl EffectState {
             doubted,
             ..self
         }
+    }
+
+    /// The state after an attempt that sent nothing, as this one was before it; `sent` is the input
+    /// that was last sent.
+    #[must_use]
+    pub fn unsent(self, sent: Option<JsonText>) -> Self {
+        let doubted = self.is_in_doubt();
+        let last = if self.last == LastAttempt::InFlight {
+            LastAttempt::InDoubt
+        } else {
+            self.last
+        };
+        let sent_input = sent.filter(|_| last != LastAttempt::Unsent);
+        Self {
+            last,
+            doubted,
+            sent_input,
+            ..self
+        }
+    }
+
+    /// What a key of [`Self::key`]'s form says: the generation, and who raised it. None for any
+    /// other text.
+    #[must_use]
+    pub fn of_key(key: &str) -> Option<Self> {
+        let (place, generation) = key.rsplit_once('/')?;
+        let (root, path) = place.split_once('/')?;
+        let (generation, raised_by) = match generation.split_once('@') {
+            Some((generation, run)) => (generation, Some(decode(run)?.parse().ok()?)),
+            None => (generation, None),
+        };
+        let generation = generation.parse().ok().filter(|number| *number > 0)?;
+        let is_named = !root.is_empty() && !path.is_empty();
+        is_named.then_some(Self {
+            generation,
+            raised_by,
+            ..Self::default()
+        })
     }
 
     /// The key sent as `Idempotency-Key`: `<root run>/<path>/<generation>[@<run that raised it>]`.
@@ -149,6 +209,11 @@ impl EffectState {
     }
 }
 
+/// A `null` that is written is no missing member.
+fn as_written<'de, D: Deserializer<'de>>(input: D) -> Result<Option<JsonText>, D::Error> {
+    JsonText::deserialize(input).map(Some)
+}
+
 fn encode(text: &str) -> String {
     text.bytes()
         .fold(String::with_capacity(text.len()), |mut out, byte| {
@@ -160,6 +225,24 @@ fn encode(text: &str) -> String {
             }
             out
         })
+}
+
+/// The text that [`encode`] was given.
+fn decode(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Whether an HTTP status says that the target understood and did nothing.
+#[must_use]
+pub const fn is_rejection(status: u16) -> bool {
+    matches!(status, 400..=499) && !matches!(status, 408 | 409 | 422 | 425 | 429)
 }
 
 #[cfg(test)]
@@ -217,6 +300,50 @@ mod tests {
             .settled(LastAttempt::Failed)
             .next_attempt(&run("run_b"), true);
         assert_eq!(key(&other), "run_root/pay/2@run_b");
+    }
+
+    #[test]
+    fn an_attempt_that_sent_nothing_changes_nothing() {
+        let sent = Some(JsonText::trusted("1"));
+        let never = EffectState::default();
+        assert_eq!(never.clone().unsent(sent.clone()), never);
+        for (last, doubted) in [(LastAttempt::Failed, false), (LastAttempt::InFlight, true)] {
+            let before = EffectState::default().settled(last);
+            let after = before.unsent(sent.clone());
+            assert_eq!((after.is_in_doubt(), &after.sent_input), (doubted, &sent));
+            let other = after.next_attempt(&run("run_b"), true);
+            assert_eq!(
+                (key(&other).as_str(), other.sent_input),
+                ("run_root/pay/2@run_b", None)
+            );
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_not_known_is_kept_as_such() {
+        let state = EffectState {
+            sent_input: Some(JsonText::trusted("null")),
+            ..EffectState::default()
+        };
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<EffectState>(&text).unwrap(), state);
+    }
+
+    #[test]
+    fn a_key_says_its_generation_and_who_raised_it() {
+        for raised_by in [None, Some(run("r/é%@1"))] {
+            let state = EffectState {
+                generation: 3,
+                raised_by,
+                ..EffectState::default()
+            };
+            assert_eq!(EffectState::of_key(&key(&state)), Some(state));
+        }
+        for other in [
+            "", "x", "a/1", "a/b/0", "a/b/c", "a/b/1@", "a/b/1@%4", "a//1",
+        ] {
+            assert_eq!(EffectState::of_key(other), None, "{other}");
+        }
     }
 
     #[test]

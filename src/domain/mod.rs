@@ -21,13 +21,16 @@ mod workflow;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, format_timestamp};
 pub use delay::{Jitter, RetryDelay};
-pub use effect::{EffectState, LastAttempt, SideEffects};
+pub use effect::{EffectState, LastAttempt, SideEffects, is_rejection};
 pub use id::{
     DeadLetterId, DefinitionHash, InvalidId, NodeId, OrganizationId, RetryId, RunId, TokenId,
 };
 pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value};
 pub use lane::{Lane, PerLane};
-pub use node::{Attempt, CHILD_RUN_ID, ErrorClass, ITERATIONS, NodeError, NodeRecord, NodeStatus};
+pub use node::{
+    Attempt, CHILD_RUN_ID, ErrorClass, ITERATION_SECRET_KEYS, ITERATIONS, NodeError, NodeRecord,
+    NodeStatus, SECRET_KEYS,
+};
 pub use path::{InvalidPath, NodePath, PathSegment};
 pub use policy::{Backoff, DelayJitter, RetryPolicy};
 pub use refusal::{Refusal, RefusalReason};

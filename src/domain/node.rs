@@ -140,6 +140,9 @@ pub struct NodeError {
     /// The target said that nothing happened: the next attempt is a new effect.
     #[serde(skip)]
     pub rejected: bool,
+    /// Nothing was sent: what is known of earlier attempts still holds.
+    #[serde(skip)]
+    pub unsent: bool,
 }
 
 impl NodeError {
@@ -153,6 +156,7 @@ impl NodeError {
             retry_after_ms: None,
             details: None,
             rejected: false,
+            unsent: matches!(class, ErrorClass::Timeout),
         }
     }
 
@@ -176,6 +180,13 @@ impl NodeError {
         self.rejected = rejected;
         self
     }
+
+    /// Says that nothing was sent; class `timeout` says so by itself.
+    #[must_use]
+    pub fn with_nothing_sent(mut self) -> Self {
+        self.unsent = true;
+        self
+    }
 }
 
 /// The member of a loop's record that holds its iterations. In [`NodeRecord::extra`] it is how many
@@ -184,6 +195,13 @@ pub const ITERATIONS: &str = "iterations";
 
 /// The member of [`NodeRecord::extra`] that names the run a node waits for.
 pub const CHILD_RUN_ID: &str = "childRunId";
+
+/// The member of [`NodeRecord::extra`] that names the members of the input that are secret.
+pub const SECRET_KEYS: &str = "secretKeys";
+
+/// The member of a loop's [`NodeRecord::extra`] that has the secret members of the nodes inside it,
+/// by their id: iterations that are yet to come are masked like those before them.
+pub const ITERATION_SECRET_KEYS: &str = "iterationSecretKeys";
 
 /// One execution of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,12 +317,37 @@ impl NodeRecord {
     #[must_use]
     pub fn secret_keys(&self) -> Vec<String> {
         let extra = self.extra.as_ref().and_then(|extra| extra.value().ok());
-        let keys = extra
-            .as_ref()
-            .and_then(|extra| extra.get("secretKeys")?.as_array());
-        let texts = keys.into_iter().flatten().filter_map(Value::as_str);
-        texts.map(str::to_owned).collect()
+        let keys = extra.as_ref().and_then(|extra| extra.get(SECRET_KEYS));
+        keys.map(texts).unwrap_or_default()
     }
+
+    /// The same for the nodes inside a loop, by their id.
+    #[must_use]
+    pub fn iteration_secret_keys(&self) -> Vec<(String, Vec<String>)> {
+        let extra = self.extra.as_ref().and_then(|extra| extra.value().ok());
+        let by_node = extra
+            .as_ref()
+            .and_then(|extra| extra.get(ITERATION_SECRET_KEYS));
+        let by_node = by_node.and_then(Value::as_object).into_iter().flatten();
+        by_node
+            .map(|(id, keys)| (id.clone(), texts(keys)))
+            .collect()
+    }
+
+    /// The input last sent under the record's effect, which may be another one than it shows.
+    #[must_use]
+    pub fn sent_input(&self) -> Option<&JsonText> {
+        let effect = self.effect.as_ref();
+        let sent = effect.and_then(|effect| effect.sent_input.as_ref());
+        sent.or(self.input.as_ref())
+    }
+}
+
+/// The texts of a list.
+fn texts(list: &Value) -> Vec<String> {
+    let texts = list.as_array().into_iter().flatten();
+    let texts = texts.filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -144,13 +144,12 @@ impl Drive<'_> {
 
     /// The start mark is durable and nothing was sent: the run was cancelled in between.
     fn withdraw(&mut self, at: At, prepared: Prepared) {
-        let mut record = prepared.record;
+        let mut record = prepared.take_back();
         let error = NodeError::new(
             ErrorClass::Cancelled,
             "cancelled",
             "the run was cancelled before the call was made",
         );
-        record.effect = prepared.before;
         record.attempts.pop();
         self.end_record(&mut record, NodeStatus::Cancelled, Some(&error));
         self.put(at, record, true);

@@ -20,9 +20,23 @@ pub(super) struct Prepared {
     /// The record with its start mark.
     pub(super) record: NodeRecord,
     /// What was known of its effect before this attempt.
-    pub(super) before: Option<EffectState>,
+    before: Option<EffectState>,
+    /// The input that was last sent before this attempt.
+    sent: Option<JsonText>,
     /// The time that an earlier call asked for.
     pub(super) due: Option<Timestamp>,
+}
+
+impl Prepared {
+    /// The record of an attempt that sent nothing: what was known before it still holds.
+    pub(super) fn take_back(self) -> NodeRecord {
+        let mut record = self.record;
+        // Not to know what was sent is something else than to have sent what is shown.
+        let sent = self.sent.unwrap_or_else(|| JsonText::trusted("null"));
+        let sent = (record.input.as_ref() != Some(&sent)).then_some(sent);
+        record.effect = self.before.map(|before| before.unsent(sent));
+        record
+    }
 }
 
 impl Drive<'_> {
@@ -47,27 +61,32 @@ impl Drive<'_> {
             return Err(unsafe_to_repeat());
         }
         let handler = Arc::clone(handler);
-        let before = record.effect.clone();
-        let record = self.started(at, record, effects, &input, text, now)?;
+        let before = self.known(at, &record, effects);
+        let sent = record.sent_input().cloned();
+        let record = self.started(record, before.clone(), &input, text, now)?;
         Ok(Prepared {
             handler,
             input,
             record,
             before,
+            sent,
             due,
         })
     }
 
     /// A call in doubt repeats what it sent; everything else is resolved from the state.
     fn input(&self, at: At, record: &NodeRecord, is_due: bool) -> Result<Value, NodeError> {
-        let effect = record
-            .effect
-            .as_ref()
-            .filter(|effect| !effect.resolve_again);
-        let in_doubt = effect.is_some_and(EffectState::is_in_doubt);
-        match sent(record)? {
-            Some(sent) if is_due || (in_doubt && !is_masked(record, &sent)) => Ok(sent),
-            _ => self.state.resolve(at).map_err(|error| *error),
+        let repeats = |effect: &EffectState| effect.is_in_doubt() && !effect.resolve_again;
+        let stored = if is_due {
+            stored(record.input.as_ref())?
+        } else if record.effect.as_ref().is_some_and(repeats) {
+            stored(record.sent_input())?.filter(|sent| !is_masked(record, sent))
+        } else {
+            None
+        };
+        match stored {
+            Some(stored) => Ok(stored),
+            None => self.state.resolve(at).map_err(|error| *error),
         }
     }
 
@@ -94,38 +113,35 @@ impl Drive<'_> {
                 .record(around)
                 .and_then(|record| record.effect.as_ref());
             if let Some(mark) = mark {
-                return EffectState {
-                    generation: mark.generation,
-                    raised_by: mark.raised_by.clone(),
-                    ..EffectState::default()
-                };
+                return mark.mark();
             }
             frame = around.frame;
         }
         EffectState::default()
     }
 
+    /// What is known of the effect of a node that is about to start; none if it has none.
+    fn known(&self, at: At, record: &NodeRecord, effects: SideEffects) -> Option<EffectState> {
+        let known = || record.effect.clone();
+        (effects != SideEffects::None).then(|| EffectState {
+            is_unsafe: effects == SideEffects::Unsafe,
+            ..known().unwrap_or_else(|| self.first_effect(at))
+        })
+    }
+
     fn started(
         &self,
-        at: At,
         mut record: NodeRecord,
-        effects: SideEffects,
+        before: Option<EffectState>,
         input: &Value,
         text: JsonText,
         now: Timestamp,
     ) -> Result<NodeRecord, NodeError> {
-        record.effect = match effects {
-            SideEffects::None => None,
-            SideEffects::Idempotent | SideEffects::Assumed | SideEffects::Unsafe => {
+        record.effect = match before {
+            None => None,
+            Some(before) => {
                 let differs = differs(&record, input)?;
-                let effect = record.effect.take();
-                let effect = effect.unwrap_or_else(|| self.first_effect(at));
-                let is_unsafe = effects == SideEffects::Unsafe;
-                let effect = EffectState {
-                    is_unsafe,
-                    ..effect
-                };
-                Some(effect.next_attempt(&self.context.run_id, differs))
+                Some(before.next_attempt(&self.context.run_id, differs))
             }
         };
         let root = &self.context.root_run_id;
@@ -153,20 +169,17 @@ impl Drive<'_> {
     }
 }
 
-/// The input that was sent last. Other platforms write a missing one as null.
-fn sent(record: &NodeRecord) -> Result<Option<Value>, NodeError> {
-    let stored = record
-        .input
-        .as_ref()
-        .filter(|input| input.as_str() != "null");
-    stored
+/// A stored input. Other platforms write a missing one as null.
+fn stored(input: Option<&JsonText>) -> Result<Option<Value>, NodeError> {
+    input
+        .filter(|input| input.as_str() != "null")
         .map(|input| input.value().map_err(|error| unreadable(&error)))
         .transpose()
 }
 
 /// Whether the input is another one than what was sent last. Masked members can't be compared.
 fn differs(record: &NodeRecord, input: &Value) -> Result<bool, NodeError> {
-    let Some(sent) = sent(record)? else {
+    let Some(sent) = stored(record.sent_input())? else {
         return Ok(false);
     };
     if !is_masked(record, &sent) {
@@ -231,4 +244,47 @@ fn no_handler(kind: &str) -> NodeError {
          (`connectors.default` or `connectors.\"{kind}\"`) or add the kind to the worker"
     );
     NodeError::new(ErrorClass::Definition, "unknown_type", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{config::HttpConfig, domain::LastAttempt, engine::nodes::built_in};
+
+    #[test]
+    fn what_was_not_sent_is_shown_and_what_was_sent_is_remembered() {
+        let handlers = built_in(&HttpConfig::default(), &BTreeMap::new()).unwrap();
+        let text = |text: &str| Some(JsonText::trusted(text));
+        let before = EffectState::default().settled(LastAttempt::Failed);
+        let started = before.clone().next_attempt(&"run_a".parse().unwrap(), true);
+        for (sent, remembered) in [
+            (text("1"), text("1")),
+            (text("2"), None),
+            (None, text("null")),
+        ] {
+            let prepared = Prepared {
+                handler: Arc::clone(handlers.get("log").unwrap()),
+                input: Value::Null,
+                record: NodeRecord {
+                    input: text("2"),
+                    effect: Some(started.clone()),
+                    ..NodeRecord::new("pay".parse().unwrap(), "log", NodeStatus::Running)
+                },
+                before: Some(before.clone()),
+                sent: sent.clone(),
+                due: None,
+            };
+            let record = prepared.take_back();
+            assert_eq!(record.input, text("2"));
+            let sent = sent.or(text("null"));
+            assert_eq!(record.sent_input(), sent.as_ref());
+            let expected = EffectState {
+                sent_input: remembered,
+                ..before.clone()
+            };
+            assert_eq!(record.effect, Some(expected));
+        }
+    }
 }

@@ -36,17 +36,12 @@ impl Drive<'_> {
         prepared: Prepared,
         outcome: Result<NodeOutput, NodeError>,
     ) {
-        let record = prepared.record;
         match outcome.and_then(|output| self.accept(output)) {
             Ok((NodeOutput { due: Some(due), .. }, _)) => {
-                let record = NodeRecord {
-                    effect: prepared.before,
-                    ..record
-                };
-                self.schedule(at, record, due);
+                self.schedule(at, prepared.take_back(), due);
             }
-            Ok((output, text)) => self.succeed(at, record, output, text),
-            Err(error) => self.fail(at, record, error),
+            Ok((output, text)) => self.succeed(at, prepared.record, output, text),
+            Err(error) => self.fail(at, prepared, error),
         }
     }
 
@@ -116,15 +111,8 @@ impl Drive<'_> {
         self.put(at, record, false);
     }
 
-    fn fail(&mut self, at: At, mut record: NodeRecord, error: NodeError) {
-        let last = if error.class == ErrorClass::InDoubt {
-            LastAttempt::InDoubt
-        } else if error.rejected {
-            LastAttempt::Rejected
-        } else {
-            LastAttempt::Failed
-        };
-        record.effect = record.effect.map(|effect| effect.settled(last));
+    fn fail(&mut self, at: At, prepared: Prepared, error: NodeError) {
+        let mut record = failed(prepared, &error);
         if let Some(delay) = self.another_attempt(at, &record, &error) {
             self.attempt_again(at, record, error, delay);
             return;
@@ -221,6 +209,22 @@ impl Drive<'_> {
         metrics::counter!("redrive_nodes_total", "type" => kind, "status" => status.as_str())
             .increment(1);
     }
+}
+
+/// The record of an attempt that failed, with what that says of its effect.
+fn failed(prepared: Prepared, error: &NodeError) -> NodeRecord {
+    let last = match error {
+        NodeError {
+            class: ErrorClass::InDoubt,
+            ..
+        } => LastAttempt::InDoubt,
+        NodeError { rejected: true, .. } => LastAttempt::Rejected,
+        NodeError { unsent: true, .. } => return prepared.take_back(),
+        _ => LastAttempt::Failed,
+    };
+    let mut record = prepared.record;
+    record.effect = record.effect.map(|effect| effect.settled(last));
+    record
 }
 
 fn permanent(code: &str, message: String) -> NodeError {

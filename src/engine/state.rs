@@ -13,7 +13,7 @@ use super::next::Progress;
 use crate::{
     domain::{
         JsonError, JsonText, NodeError, NodeId, NodePath, NodeRecord, NodeStatus, Run, RunId,
-        Timestamp, VariableWrite,
+        SECRET_KEYS, Timestamp, VariableWrite,
     },
     plan::stored_array,
     workflow::{
@@ -161,8 +161,24 @@ impl RunState {
     pub(super) fn blank(&self, at: At) -> NodeRecord {
         self.record(at).cloned().unwrap_or_else(|| {
             let path = self.frames.path(&self.definition, at);
-            NodeRecord::new(path, self.node(at).kind.clone(), NodeStatus::Pending)
+            NodeRecord {
+                extra: self.secrets(at),
+                ..NodeRecord::new(path, self.node(at).kind.clone(), NodeStatus::Pending)
+            }
         })
+    }
+
+    /// What the outermost loop around a node knows of its secrets: the iterations before may be
+    /// those of another run.
+    fn secrets(&self, at: At) -> Option<JsonText> {
+        let outwards = |frame: &usize| self.frames.around(*frame).map(|(around, _)| around.frame);
+        let frames = std::iter::successors(Some(at.frame), outwards);
+        let loops = frames.filter_map(|frame| Some(self.frames.around(frame)?.0));
+        let outermost = self.record(loops.last()?)?;
+        let id = self.node(at).id.as_str();
+        let mut known = outermost.iteration_secret_keys().into_iter();
+        let (_, keys) = known.find(|(of, _)| of == id)?;
+        Some(JsonText::of(&json!({ SECRET_KEYS: keys })))
     }
 
     pub(super) fn records(&self) -> impl Iterator<Item = (At, &NodeRecord)> {

@@ -5,6 +5,7 @@
 //! held is renewed on its own connection; a run whose lease can't be renewed is dropped, and the
 //! fence sees to it that it writes nothing more.
 
+mod carry;
 mod child_retries;
 mod create;
 mod deliver;
@@ -12,6 +13,7 @@ mod direct;
 mod held;
 mod lease;
 mod process;
+mod secrets;
 mod settlement;
 mod slots;
 mod span;

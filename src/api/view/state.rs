@@ -10,7 +10,7 @@ use super::{
     Detail,
     level::{Branch, Level},
 };
-use crate::domain::{ITERATIONS, JsonText, NodeRecord, NodeStatus, Run};
+use crate::domain::{EffectState, ITERATIONS, JsonText, NodeRecord, NodeStatus, Run};
 
 /// What is shown instead of a secret.
 const MASK: &str = "***";
@@ -185,7 +185,7 @@ pub(super) fn serialize_record<S: Serializer>(
     optional(&mut map, "dueAt", node.due_at.as_ref())?;
     let attempts = (!node.attempts.is_empty()).then_some(&node.attempts);
     optional(&mut map, "attempts", attempts)?;
-    optional(&mut map, "effect", node.effect.as_ref())?;
+    optional(&mut map, "effect", shown_effect(node).as_ref())?;
     optional(&mut map, "originRunId", node.origin_run_id.as_ref())?;
     let has_iterations = iterations.is_some();
     optional(&mut map, ITERATIONS, iterations)?;
@@ -225,6 +225,17 @@ fn masked_input(input: &JsonText, secret_keys: &[String]) -> Option<Value> {
     Some(value)
 }
 
+/// The effect, with the input that it may hold masked like the record's own.
+fn shown_effect(node: &NodeRecord) -> Option<EffectState> {
+    let mut effect = node.effect.clone()?;
+    if let Some(sent) = &mut effect.sent_input
+        && let Some(masked) = masked_input(sent, &node.secret_keys())
+    {
+        *sent = JsonText::of(&masked);
+    }
+    Some(effect)
+}
+
 fn mask<'a>(input: &mut Value, secret_keys: impl Iterator<Item = &'a str>) {
     for key in secret_keys {
         if let Some(secret) = input.get_mut(key) {
@@ -255,7 +266,7 @@ mod tests {
     use super::*;
     use crate::{
         api::tests::a_run,
-        domain::{Attempt, EffectState, NodeId},
+        domain::{Attempt, NodeId},
     };
 
     fn record(path: &str, status: NodeStatus) -> NodeRecord {
@@ -375,6 +386,10 @@ mod tests {
         node.input = Some(JsonText::trusted(
             r#"{"z":1.0,"token":{"hunter2":1},"other":"x"}"#,
         ));
+        node.effect = Some(EffectState {
+            sent_input: Some(JsonText::trusted(r#"{"token":"hunter2"}"#)),
+            ..EffectState::default()
+        });
         node.extra = Some(JsonText::trusted(
             r#"{"secretKeys":["token","absent"],"iterations":[{"in":{"secretKeys":["key"],
             "input":{"key":"hunter2"},"iterations":[{"deep":{"secretKeys":["k"],

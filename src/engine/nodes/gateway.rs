@@ -79,7 +79,8 @@ impl NodeHandler for Gateway {
 impl Gateway {
     fn request(&self, call: &NodeCall<'_>) -> Result<Request, NodeError> {
         let body = serde_json::to_vec(&Body::of(call)).map_err(|error| {
-            NodeError::new(ErrorClass::Internal, "unreadable_call", error.to_string())
+            let why = error.to_string();
+            NodeError::new(ErrorClass::Internal, "unreadable_call", why).with_nothing_sent()
         })?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -210,7 +211,10 @@ fn refine(mut error: NodeError, body: &Value) -> NodeError {
             }
         }
         Some(_) => error.rejected = false,
-        None => error.rejected &= error.class != ErrorClass::InDoubt,
+        None => {
+            error.rejected &= error.class != ErrorClass::InDoubt;
+            error.unsent = error.class == ErrorClass::Timeout;
+        }
     }
     error
 }

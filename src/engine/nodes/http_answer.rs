@@ -11,7 +11,7 @@ use reqwest::{
 use serde_json::{Map, Value, json};
 
 use super::http_client::Answer;
-use crate::domain::{ErrorClass, NodeError, Timestamp, parse_json};
+use crate::domain::{ErrorClass, NodeError, Timestamp, is_rejection, parse_json};
 
 /// Bytes of a failure's body that go into its details.
 const DETAIL_BYTES: usize = 4 * 1024;
@@ -33,18 +33,13 @@ pub(super) fn failure(answer: &Answer, target: &str, now: Timestamp) -> NodeErro
     let message = message.trim_end();
     NodeError::new(class, format!("http_{}", status.as_u16()), message)
         .with_retry_after_ms(retry_after(&answer.headers, now))
-        .with_rejected(is_rejection(status) && !answer.acted_before)
+        .with_rejected(is_rejection(status.as_u16()) && !answer.acted_before)
         .with_details(json!({
             "status": status.as_u16(),
             "statusText": reason,
             "contentType": content_type(&answer.headers),
             "body": text(beginning(&answer.body)),
         }))
-}
-
-/// Whether the target says that it understood and did nothing.
-fn is_rejection(status: StatusCode) -> bool {
-    status.is_client_error() && !matches!(status.as_u16(), 408 | 409 | 422 | 425 | 429)
 }
 
 /// The usual text of a status.

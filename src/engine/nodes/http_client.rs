@@ -117,9 +117,9 @@ impl HttpClient {
         let deadline = Instant::now() + request.timeout;
         join_trace(&mut request.headers);
         let mut acted_before = false;
-        for _ in 0..=MAX_REDIRECTS {
+        for hop in 0..=MAX_REDIRECTS {
             let response = self.send(&request, deadline).await;
-            let response = response.map_err(|error| after_act(error, acted_before))?;
+            let response = response.map_err(|error| on_the_way(error, hop, acted_before))?;
             let status = response.status();
             let next = if request.follow {
                 redirect(&request, &response)?
@@ -220,11 +220,7 @@ pub(super) fn check_url(url: &Url) -> Result<(), NodeError> {
         "an http or https URL is needed, got a {:?} one",
         url.scheme()
     );
-    Err(NodeError::new(
-        ErrorClass::Permanent,
-        "invalid_url",
-        message,
-    ))
+    Err(NodeError::new(ErrorClass::Permanent, "invalid_url", message).with_nothing_sent())
 }
 
 /// Whether the method asks for more than an answer.
@@ -305,7 +301,8 @@ async fn read_body(
 fn send_error(target: &str, error: &reqwest::Error) -> NodeError {
     if error.is_builder() {
         let message = "the request can't be made of this URL and these headers";
-        return NodeError::new(ErrorClass::Permanent, "invalid_request", message);
+        let error = NodeError::new(ErrorClass::Permanent, "invalid_request", message);
+        return error.with_nothing_sent();
     }
     if causes(error).any(<dyn std::error::Error + 'static>::is::<LeaseOver>) {
         return leased::not_sent(target);
@@ -331,7 +328,7 @@ fn send_error(target: &str, error: &reqwest::Error) -> NodeError {
             format!("no connection to {target}: {}", root_cause(error)),
         ),
     };
-    NodeError::new(class, code, message)
+    NodeError::new(class, code, message).with_nothing_sent()
 }
 
 /// The connection broke after the request may have gone out.
@@ -358,11 +355,12 @@ fn blocked(target: &str) -> NodeError {
         "{target} is at an address that may not be reached: it is not global and not in \
          http.allow_networks"
     );
-    NodeError::new(ErrorClass::Permanent, "blocked_address", message)
+    NodeError::new(ErrorClass::Permanent, "blocked_address", message).with_nothing_sent()
 }
 
 /// A failure to reach the next hop says nothing about the request that was redirected there.
-fn after_act(mut error: NodeError, acted_before: bool) -> NodeError {
+fn on_the_way(mut error: NodeError, hop: u32, acted_before: bool) -> NodeError {
+    error.unsent &= hop == 0;
     if acted_before && matches!(error.class, ErrorClass::Transient | ErrorClass::Timeout) {
         error.class = ErrorClass::InDoubt;
     }

@@ -112,7 +112,7 @@ fn request(payload: &Payload<'_>, call: &NodeCall<'_>) -> Result<Request, NodeEr
 pub(super) fn given_url(payload: &Payload<'_>, kind: &str) -> Result<Url, NodeError> {
     let url = Url::parse(payload.text("url")?.trim()).map_err(|error| {
         let message = format!("{kind}: `url` is no URL: {error}");
-        NodeError::new(ErrorClass::Permanent, "invalid_url", message)
+        NodeError::new(ErrorClass::Permanent, "invalid_url", message).with_nothing_sent()
     })?;
     check_url(&url)?;
     Ok(url)

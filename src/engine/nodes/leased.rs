@@ -32,7 +32,7 @@ pub(super) fn body(bytes: Bytes, lease: LeaseClock) -> Body {
 /// The outcome of a call that was not made.
 pub(super) fn not_sent(target: &str) -> NodeError {
     let message = format!("nothing was sent to {target}: the run is another worker's by now");
-    NodeError::new(ErrorClass::Internal, LEASE_OVER, message)
+    NodeError::new(ErrorClass::Internal, LEASE_OVER, message).with_nothing_sent()
 }
 
 #[cfg(test)]

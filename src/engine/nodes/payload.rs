@@ -108,9 +108,9 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// A refusal of class `definition`.
+/// A refusal of class `definition`: a payload is read before anything is sent.
 pub(super) fn invalid(message: impl Into<String>) -> NodeError {
-    NodeError::new(ErrorClass::Definition, INVALID_PAYLOAD, message)
+    NodeError::new(ErrorClass::Definition, INVALID_PAYLOAD, message).with_nothing_sent()
 }
 
 /// What kind of value it is; numbers are shown, as they are the usual mistake.

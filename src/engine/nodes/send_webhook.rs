@@ -113,11 +113,7 @@ impl SendWebhook {
             return Ok(());
         }
         let message = "send-webhook: `url` must begin with https://";
-        Err(NodeError::new(
-            ErrorClass::Permanent,
-            "insecure_url",
-            message,
-        ))
+        Err(NodeError::new(ErrorClass::Permanent, "insecure_url", message).with_nothing_sent())
     }
 
     /// Whether the host is an address that the operator has named: that is not the public network.

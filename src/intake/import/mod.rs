@@ -1,5 +1,6 @@
 //! Accepting one run from elsewhere, as `GET /v1/runs/{id}` of such a platform shows it.
 
+mod effect;
 mod node;
 mod variables;
 
@@ -35,7 +36,7 @@ impl Intake {
         if let (Some(definition), Some(fired)) = (&definition, &run.trigger_node_id) {
             name_trigger(definition, fired, &mut nodes);
         }
-        let variable_writes = variables::writes(&nodes, &run.variables, now);
+        let variable_writes = variables::writes(&nodes, &run, now);
         let retry_id = RetryId::generate(now);
         let import = NewImport {
             run,

@@ -2,14 +2,17 @@
 
 use serde_json::{Map, Value};
 
-use super::super::{
-    IntakeError,
-    body::{invalid, user_json},
+use super::{
+    super::{
+        IntakeError,
+        body::{invalid, user_json},
+    },
+    effect::effect,
 };
 use crate::{
     domain::{
-        Attempt, EffectState, ErrorClass, ITERATIONS, JsonText, LastAttempt, NodeId, NodePath,
-        NodeRecord, NodeStatus, SideEffects,
+        Attempt, EffectState, ITERATIONS, JsonText, NodeId, NodePath, NodeRecord, NodeStatus,
+        SideEffects,
     },
     workflow::{Definition, side_effects_by_kind, side_effects_of},
 };
@@ -205,42 +208,6 @@ fn take_history(
 fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
     // Through text: values with numbers of any length read only from text.
     serde_json::from_str(&value.to_string()).ok()
-}
-
-/// What is known of the effect of a node that ran elsewhere. Nothing was sent under a key of ours,
-/// so a known outcome leaves nothing to remember; an unknown one does.
-fn effect(
-    record: &NodeRecord,
-    entry: &Map<String, Value>,
-    effects: SideEffects,
-) -> Option<EffectState> {
-    let class = entry
-        .get("error")
-        .and_then(|error| error.get("class"))
-        .and_then(Value::as_str);
-    let left_open = record.attempts.iter().any(|attempt| {
-        attempt.finished_at.is_none()
-            || attempt
-                .error
-                .as_ref()
-                .is_some_and(|error| error.class == ErrorClass::InDoubt)
-    });
-    let in_doubt = match record.status {
-        NodeStatus::Success => false,
-        NodeStatus::Running => true,
-        NodeStatus::Pending
-        | NodeStatus::Partial
-        | NodeStatus::Failure
-        | NodeStatus::Skipped
-        | NodeStatus::Waiting
-        | NodeStatus::Scheduled => left_open || class == Some("in_doubt"),
-        // It may have been cut off in its call. That matters where a repeat does harm.
-        NodeStatus::Cancelled => {
-            let started = effects == SideEffects::Unsafe && record.started_at.is_some();
-            started || left_open || class == Some("in_doubt")
-        }
-    };
-    in_doubt.then(|| EffectState::default().settled(LastAttempt::InDoubt))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The choices in the body of a retry: each does what it says, and the plan says so beforehand.
 
 mod effects;
+mod history;
 mod loops;
 mod places;
 

@@ -31,6 +31,9 @@ use examples::Example;
 const OWN: [&str; 3] = ["for-each", "trigger-workflow", "wait"];
 /// No kind has so many points where its worker waits for something.
 const MOST_POINTS: usize = 400;
+/// Plays in a row that come to their end before a point until it counts as one that is not there: an
+/// answer of the ledger that is quicker than the question leaves no point to be killed at.
+const MISSES: usize = 8;
 
 struct Bench {
     inside: Installation,
@@ -246,8 +249,8 @@ async fn every_kind_survives_a_kill_at_any_point() {
         let (_, expected, _) = bench.play((&nodes, &props), None).await;
         let keys = bench.keys(&expected).len();
         let children = bench.children(&expected).await;
-        let mut point = 0;
-        loop {
+        let (mut point, mut missed) = (0, 0);
+        while missed < MISSES {
             let (killed, run, status) = bench.play((&nodes, &props), Some(point)).await;
             let what = format!("{kind}, killed at {point}");
             assert_eq!(status, RunStatus::Success, "{what}");
@@ -259,9 +262,10 @@ async fn every_kind_survives_a_kill_at_any_point() {
             assert_eq!(bench.keys(&run).len(), keys, "{what}: one effect");
             assert_eq!(bench.children(&run).await, children, "{what}: one child");
             if !killed {
-                break;
+                missed += 1;
+                continue;
             }
-            point += 1;
+            (point, missed) = (point + 1, 0);
             assert!(point < MOST_POINTS, "{what}");
         }
         assert!(point > 1, "{kind} was never killed");

@@ -43,6 +43,7 @@ pub(super) async fn promise_7_data_comes_back_as_it_went_in(ledger: &Ledger) {
         doubted: true,
         is_unsafe: true,
         resolve_again: true,
+        sent_input: Some(json(AWKWARD)),
     });
     let details = serde_json::from_str(AWKWARD).unwrap();
     record.attempts = vec![Attempt {

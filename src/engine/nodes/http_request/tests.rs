@@ -204,7 +204,7 @@ async fn no_answer_after_sending_is_in_doubt() {
             (E::InDoubt, code),
             "{path}"
         );
-        assert!(!error.rejected);
+        assert!(!error.rejected && !error.unsent);
     }
 }
 
@@ -223,7 +223,7 @@ async fn nothing_is_in_doubt_before_a_connection_stands() {
             .unwrap_err();
         assert_eq!((error.class, error.code.as_str()), (E::Transient, code));
         assert!(
-            !error.rejected && !error.message.contains("http://"),
+            error.unsent && !error.rejected && !error.message.contains("http://"),
             "{error}"
         );
     }

@@ -109,5 +109,6 @@ async fn a_lost_hop_after_an_effect_is_in_doubt() {
             .await
             .unwrap_err();
         assert_eq!(error.class, class, "{path} {method}");
+        assert!(!error.unsent, "the first hop got the key: {path} {method}");
     }
 }
