@@ -11,6 +11,7 @@ mod id;
 mod json;
 mod lane;
 mod node;
+mod number;
 mod path;
 mod policy;
 mod refusal;
@@ -28,6 +29,7 @@ pub use id::{
 pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value};
 pub use lane::{Lane, PerLane};
 pub use node::{Attempt, CHILD_RUN_ID, ErrorClass, ITERATIONS, NodeError, NodeRecord, NodeStatus};
+pub use number::{compare_numbers, whole_number};
 pub use path::{InvalidPath, NodePath, PathSegment};
 pub use policy::{Backoff, DelayJitter, RetryPolicy};
 pub use refusal::{Refusal, RefusalReason};

@@ -31,7 +31,6 @@ mod http_request;
 mod if_else;
 mod leased;
 mod log;
-mod number;
 mod payload;
 mod pluck;
 mod regex;
