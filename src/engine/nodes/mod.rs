@@ -33,6 +33,7 @@ mod leased;
 mod log;
 mod payload;
 mod pluck;
+mod re2;
 mod regex;
 mod send_webhook;
 mod set_variable;
