@@ -11,6 +11,7 @@ mod id;
 mod json;
 mod lane;
 mod node;
+mod number;
 mod path;
 mod policy;
 mod refusal;
@@ -31,6 +32,7 @@ pub use node::{
     Attempt, CHILD_RUN_ID, ErrorClass, ITERATION_SECRET_KEYS, ITERATIONS, NodeError, NodeRecord,
     NodeStatus, SECRET_KEYS,
 };
+pub use number::{compare_numbers, whole_number};
 pub use path::{InvalidPath, NodePath, PathSegment};
 pub use policy::{Backoff, DelayJitter, RetryPolicy};
 pub use refusal::{Refusal, RefusalReason};

@@ -124,7 +124,7 @@ impl Drive<'_> {
     /// The delay before the next attempt, if the node's policy has one.
     fn another_attempt(&self, at: At, record: &NodeRecord, error: &NodeError) -> Option<Duration> {
         let node = self.state.node(at);
-        let policy = node.retry_policy()?;
+        let policy = node.retry_policy(record.input.as_ref())?;
         let effects = match &record.effect {
             Some(effect) if effect.is_unsafe => SideEffects::Unsafe,
             _ => side_effects_of(node),

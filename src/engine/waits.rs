@@ -11,7 +11,7 @@ use super::{
     loops::started,
 };
 use crate::{
-    domain::{ErrorClass, JsonText, NodeError, NodeStatus, format_timestamp},
+    domain::{ErrorClass, JsonText, NodeError, NodeStatus, format_timestamp, whole_number},
     store::{Signal, SignalKind, TimedOut},
     workflow::At,
 };
@@ -101,7 +101,10 @@ impl Drive<'_> {
 /// The longest time when none is given.
 fn timeout(input: &Value) -> Result<i64, NodeError> {
     let given = input.get("timeoutMs").filter(|given| !given.is_null());
-    let millis = given.map_or(Some(*TIMEOUT_MS.end()), Value::as_u64);
+    let millis = match given {
+        Some(given) => given.as_number().and_then(whole_number),
+        None => Some(*TIMEOUT_MS.end()),
+    };
     let millis = millis.filter(|millis| TIMEOUT_MS.contains(millis));
     millis
         .and_then(|millis| i64::try_from(millis).ok())
@@ -113,4 +116,27 @@ fn timeout(input: &Value) -> Result<i64, NodeError> {
             );
             NodeError::new(ErrorClass::Definition, "invalid_payload", message)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_a_whole_number_in_any_spelling() {
+        for (text, expected) in [
+            ("{}", Some(604_800_000)),
+            (r#"{"timeoutMs": null}"#, Some(604_800_000)),
+            (r#"{"timeoutMs": 1000}"#, Some(1_000)),
+            (r#"{"timeoutMs": 1e3}"#, Some(1_000)),
+            (r#"{"timeoutMs": 1000.0}"#, Some(1_000)),
+            (r#"{"timeoutMs": 999}"#, None),
+            (r#"{"timeoutMs": 1000.5}"#, None),
+            (r#"{"timeoutMs": "1000"}"#, None),
+            (r#"{"timeoutMs": 604800001}"#, None),
+        ] {
+            let input = serde_json::from_str(text).unwrap();
+            assert_eq!(timeout(&input).ok(), expected, "{text}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `inputSchema`: what a start's payload must hold.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 /// What a definition says about one key of the payload.
@@ -34,16 +36,23 @@ pub(super) fn read_schema(schema: Option<&Value>) -> Vec<InputField> {
 /// `{"amount": {"type": "number"}}`, or a JSON Schema with `properties` and `required`.
 fn read_object(schema: &Map<String, Value>) -> Vec<InputField> {
     let properties = schema.get("properties").and_then(Value::as_object);
-    let required = schema.get("required").and_then(Value::as_array);
+    let named = schema.get("required").and_then(Value::as_array);
+    let named = named.into_iter().flatten().filter_map(Value::as_str);
+    let mut required: BTreeSet<_> = named.collect();
     let mut fields: Vec<_> = properties
         .unwrap_or(schema)
         .iter()
         .filter_map(|(key, field)| read_field(key, field))
         .collect();
     for field in &mut fields {
-        let mut named = required.into_iter().flatten();
-        field.required |= named.any(|key| key.as_str() == Some(&field.key));
+        field.required |= required.remove(field.key.as_str());
     }
+    // What is required may have no properties.
+    fields.extend(required.into_iter().map(|key| InputField {
+        key: key.to_owned(),
+        required: true,
+        kind: None,
+    }));
     fields
 }
 
@@ -135,6 +144,15 @@ mod tests {
         });
         assert!(check(&json_schema, &json!({})).is_some());
         assert_eq!(check(&json_schema, &json!({"n": 1})), None);
+        let bare = json!({"type": "object", "required": ["a", "a", 1]});
+        assert!(check(&bare, &json!({})).unwrap().contains("payload.a"));
+        assert_eq!(check(&bare, &json!({"a": 1})), None);
+        let beside = json!({"properties": {"n": {"type": "number"}}, "required": ["n", "a"]});
+        assert!(
+            check(&beside, &json!({"n": 1}))
+                .unwrap()
+                .contains("payload.a")
+        );
         for odd in [
             json!(null),
             json!([]),

@@ -17,18 +17,18 @@ pub(super) struct LegacyTrigger<'a> {
     pub(super) members: &'a Map<String, Value>,
 }
 
-/// The older shape's trigger. A definition that lists `triggerNodeIds` is not of that shape.
+/// The older shape's trigger. A definition whose `triggerNodeIds` lists anything but that trigger
+/// is not of that shape.
 pub(super) fn legacy_trigger<'a>(
     members: &'a Map<String, Value>,
     nodes: &Map<String, Value>,
 ) -> Result<Option<LegacyTrigger<'a>>, DefinitionError> {
-    let lists_triggers = members
-        .get("triggerNodeIds")
-        .and_then(Value::as_array)
-        .is_some_and(|ids| !ids.is_empty());
-    let Some(Value::Object(trigger)) = members.get("trigger").filter(|_| !lists_triggers) else {
+    let Some(Value::Object(trigger)) = members.get("trigger") else {
         return Ok(None);
     };
+    if lists_others(members, nodes, trigger) {
+        return Ok(None);
+    }
     let own = match trigger.get("id") {
         None | Some(Value::Null) => None,
         Some(Value::String(id)) => Some(id.clone()),
@@ -55,4 +55,21 @@ pub(super) fn legacy_trigger<'a>(
         alias,
         members: trigger,
     }))
+}
+
+/// Whether `triggerNodeIds` lists what is not the trigger beside `nodes`: that answers to its own id
+/// and to the names of a trigger, where they are no node's.
+fn lists_others(
+    members: &Map<String, Value>,
+    nodes: &Map<String, Value>,
+    trigger: &Map<String, Value>,
+) -> bool {
+    let own = trigger.get("id").and_then(Value::as_str);
+    let names_trigger = |id: &Value| {
+        let names = |id: &str| matches!(id, "root" | STATE_KEY) || own == Some(id);
+        id.as_str()
+            .is_some_and(|id| names(id) && !nodes.contains_key(id))
+    };
+    let listed = members.get("triggerNodeIds").and_then(Value::as_array);
+    listed.is_some_and(|ids| !ids.iter().all(names_trigger))
 }

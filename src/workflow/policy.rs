@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{DefinitionError, Node};
-use crate::domain::{Backoff, DelayJitter, ErrorClass, RetryPolicy};
+use crate::domain::{Backoff, DelayJitter, ErrorClass, JsonText, RetryPolicy, whole_number};
 
 /// The members of `retry`.
 const MEMBERS: [&str; 7] = [
@@ -24,17 +24,19 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 const WEBHOOK_RETRIES: u64 = 3;
 
 impl Node {
-    /// The node's policy: its own, else for `send-webhook` what `payload.maxRetries` asks for.
+    /// The node's policy: its own, else for `send-webhook` what `maxRetries` of its resolved payload,
+    /// `input`, asks for.
     #[must_use]
-    pub fn retry_policy(&self) -> Option<RetryPolicy> {
+    pub fn retry_policy(&self, input: Option<&JsonText>) -> Option<RetryPolicy> {
         if self.retry.is_some() || self.kind != "send-webhook" {
             return self.retry.clone();
         }
-        let given = self
-            .payload
-            .get("maxRetries")
-            .filter(|given| !given.is_null());
-        let retries = given.map_or(Some(WEBHOOK_RETRIES), Value::as_u64)?;
+        let input = input.and_then(|input| input.value().ok());
+        let given = input.as_ref().and_then(|input| input.get("maxRetries"));
+        let retries = match given.filter(|given| !given.is_null()) {
+            Some(given) => whole_number(given.as_number()?)?,
+            None => WEBHOOK_RETRIES,
+        };
         let max_attempts = u32::try_from(retries.saturating_add(1)).ok()?;
         Some(RetryPolicy {
             max_attempts,
@@ -101,7 +103,8 @@ fn number(
     let Some(value) = given(members, name) else {
         return Ok(None);
     };
-    let number = value.as_u64().filter(|number| (min..=max).contains(number));
+    let number = value.as_number().and_then(whole_number);
+    let number = number.filter(|number| (min..=max).contains(number));
     number
         .map(Some)
         .ok_or_else(|| format!("must be a whole number from {min} to {max}"))
@@ -188,6 +191,7 @@ fn retry_on(members: &Map<String, Value>) -> Result<Option<Vec<ErrorClass>>, Def
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::{Definition, DefinitionLimits};
     use serde_json::json;
 
     fn read(retry: &Value) -> Result<Option<RetryPolicy>, String> {
@@ -223,6 +227,47 @@ mod tests {
         assert_eq!(read(&all).unwrap().unwrap(), expected);
         let long = read(&json!({"initialDelayMs": 120_000})).unwrap().unwrap();
         assert_eq!(long.max_delay, Duration::from_mins(2));
+    }
+
+    #[test]
+    fn a_webhook_is_retried_as_its_resolved_payload_says() {
+        let definition = json!({ "nodes": {
+            "root": {"type": "manual", "children": ["hook", "own"]},
+            "hook": {"type": "send-webhook", "payload": {"maxRetries": "{{root.r}}"}},
+            "own": {"type": "send-webhook", "retry": {"maxAttempts": 7}}
+        } });
+        let definition = Definition::parse(&definition, &DefinitionLimits::default()).unwrap();
+        let attempts = |id: &str, input: &str| {
+            let input: JsonText = JsonText::of(&serde_json::from_str(input).unwrap());
+            let node = definition.node(definition.find(id).unwrap());
+            node.retry_policy(Some(&input))
+                .map(|policy| policy.max_attempts)
+        };
+        for (input, expected) in [
+            ("{}", Some(4)),
+            (r#"{"maxRetries": null}"#, Some(4)),
+            (r#"{"maxRetries": 0}"#, Some(1)),
+            (r#"{"maxRetries": 1.0}"#, Some(2)),
+            (r#"{"maxRetries": 1e1}"#, Some(11)),
+            (r#"{"maxRetries": "2"}"#, None),
+            (r#"{"maxRetries": 1.5}"#, None),
+        ] {
+            assert_eq!(attempts("hook", input), expected, "{input}");
+        }
+        assert_eq!(attempts("own", r#"{"maxRetries": 1}"#), Some(7));
+        assert_eq!(attempts("root", "{}"), None);
+    }
+
+    #[test]
+    fn whole_numbers_may_be_spelled_in_any_way() {
+        let source = r#"{"timeoutMs": 2000.0, "retry": {"maxAttempts": 5e0, "initialDelayMs": 1e3, "maxDelayMs": 20e2}}"#;
+        let source: Value = serde_json::from_str(source).unwrap();
+        let source = source.as_object().unwrap();
+        assert_eq!(read_timeout(source), Ok(Some(Duration::from_secs(2))));
+        let policy = read_retry(source).unwrap().unwrap();
+        assert_eq!(policy.max_attempts, 5);
+        assert_eq!(policy.initial_delay, Duration::from_secs(1));
+        assert_eq!(policy.max_delay, Duration::from_secs(2));
     }
 
     #[test]

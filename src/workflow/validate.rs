@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::{
-    Definition, DefinitionError,
+    Definition, DefinitionError, Node,
     expression::{
         CONDITION, CONDITION_KIND, ExpressionLimits, Head, Operand, Path, Segment, Template,
         check_shape,
     },
 };
+use crate::domain::ErrorClass;
 
 impl Definition {
     /// Checks every expression of every node: that it can be read, and that it points at an
@@ -26,6 +27,7 @@ impl Definition {
             if node.is_trigger {
                 continue;
             }
+            check_retried(node).map_err(|e| e.at_node(self.id(position)))?;
             let mut walk = Walk {
                 definition: self,
                 limits,
@@ -43,6 +45,21 @@ impl Definition {
 
 /// The kind that sets a variable.
 const SET_VARIABLE: &str = "set-variable";
+
+/// A payload that can't be resolved fails its node before any attempt, so a policy for that does
+/// nothing.
+fn check_retried(node: &Node) -> Result<(), DefinitionError> {
+    let classes = node.retry.iter().flat_map(|policy| &policy.retry_on);
+    if classes
+        .into_iter()
+        .any(|class| *class == ErrorClass::Expression)
+    {
+        let message = "`expression` is never retried, as such a node is not even called: remove it \
+                       and give the expression a fallback";
+        return Err(DefinitionError::new(message).at_field("retry.retryOn"));
+    }
+    Ok(())
+}
 
 struct Walk<'a> {
     definition: &'a Definition,

@@ -230,7 +230,7 @@ async fn parallel_failures_all_run_again_and_joins_wait_for_them(ledger: Ledger)
 
 async fn a_delay_frees_the_worker_and_ends_on_time(ledger: Ledger) {
     let app = TestApp::start_with(ledger, |config| config.worker.slots = 1).await;
-    let definition = |millis: u32| {
+    let definition = |millis: u64| {
         json!({ "nodes": {
             "root": { "type": "manual", "payload": {}, "children": ["pause", "other"] },
             "pause": { "type": "delay", "payload": { "delayMs": millis }, "children": ["after"] },
@@ -238,13 +238,18 @@ async fn a_delay_frees_the_worker_and_ends_on_time(ledger: Ledger) {
             "other": { "type": "log", "payload": { "message": "meanwhile" } }
         }})
     };
-    let long = app.start_run(&definition(60_000), &json!({})).await;
+    // A thousand years.
+    let long = app
+        .start_run(&definition(31_557_600_000_000), &json!({}))
+        .await;
     let waiting = app
         .run_when(&long, |run| {
             run["status"] == "waiting" && run["waitingFor"] == "delay"
         })
         .await;
-    assert_eq!(waiting["executionState"]["pause"]["status"], "scheduled");
+    let pause = &waiting["executionState"]["pause"];
+    assert_eq!(pause["status"], "scheduled");
+    assert!(pause["dueAt"].as_str().unwrap() > "3026", "{pause}");
     assert_eq!(waiting["executionState"]["other"]["status"], "success");
     assert_eq!(waiting["executionState"]["after"]["status"], "pending");
     // The only slot is free for another run while the first one waits.

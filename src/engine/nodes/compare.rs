@@ -17,8 +17,7 @@ use std::{cell::Cell, cmp::Ordering};
 
 use serde_json::Value;
 
-use super::number;
-use crate::domain::{ErrorClass, NodeError};
+use crate::domain::{ErrorClass, NodeError, compare_numbers};
 
 /// Values that one node may compare: a list of many items against a long `$in` must not hold up
 /// the process.
@@ -133,7 +132,7 @@ impl Op {
 
 fn order(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
-        (Value::Number(left), Value::Number(right)) => Some(number::compare(left, right)),
+        (Value::Number(left), Value::Number(right)) => Some(compare_numbers(left, right)),
         // UTF-8 sorts like its code points.
         (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
         _ => None,
@@ -143,7 +142,7 @@ fn order(left: &Value, right: &Value) -> Option<Ordering> {
 fn equal(left: &Value, right: &Value, fuel: &Fuel) -> Result<bool, NodeError> {
     fuel.burn()?;
     match (left, right) {
-        (Value::Number(left), Value::Number(right)) => Ok(number::compare(left, right).is_eq()),
+        (Value::Number(left), Value::Number(right)) => Ok(compare_numbers(left, right).is_eq()),
         (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
             all(left.iter().zip(right), |(left, right)| {
                 equal(left, right, fuel)

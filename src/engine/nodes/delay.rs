@@ -2,7 +2,7 @@
 //!
 //! `{"delayMs": 1000}`, or `{"duration": "15m"}` in `ms`, `s`, `m`, `h`, `d` and `w`, together if
 //! need be (`1h30m`), gives `{"status": "completed"}` once the time is over. The first call asks
-//! to be called again at the due time; the call at that time completes. At most a year.
+//! to be called again at the due time; the call at that time completes. At most 1,000 years.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -13,25 +13,31 @@ use crate::{
     engine::{NodeCall, NodeOutput},
 };
 
-/// The longest delay: 366 days.
-const MAX_MS: u64 = 366 * 24 * 60 * 60 * 1_000;
+/// The longest delay: 1,000 years, after which a year still has four digits, as times are sorted
+/// by their text.
+const MAX_MS: u64 = 365_250 * 24 * 60 * 60 * 1_000;
 
 /// Runs the node.
 pub(super) fn run(call: &NodeCall<'_>) -> Result<NodeOutput, NodeError> {
-    let millis = millis(&Payload::of(call.kind, call.input)?)?;
+    let payload = Payload::of(call.kind, call.input)?;
+    let millis = millis(&payload)?;
     if call.due.is_some() || millis == 0 {
         return Ok(NodeOutput::result(json!({ "status": "completed" })));
     }
-    // A year from any present is a time.
-    let delay = TimeDelta::milliseconds(i64::try_from(millis).unwrap_or(i64::MAX));
+    let delay = i64::try_from(millis).ok().map(TimeDelta::milliseconds);
+    let due = delay.and_then(|delay| call.now.checked_add_signed(delay));
+    if due.is_none() {
+        return Err(payload.refuse("the end of the delay is no time"));
+    }
     Ok(NodeOutput {
-        due: call.now.checked_add_signed(delay),
+        due,
         ..NodeOutput::default()
     })
 }
 
 fn millis(payload: &Payload<'_>) -> Result<u64, NodeError> {
-    const TAKES: &str = "a time like \"500ms\", \"15m\" or \"1h30m\", at most 366 days";
+    const TAKES: &str =
+        "a time like \"500ms\", \"15m\" or \"1h30m\", at most 365250 days (1,000 years)";
     let delay = payload.whole("delayMs", 0, MAX_MS)?;
     let duration = payload.optional_as("duration", TAKES, |value| parse(value.as_str()?))?;
     match (delay, duration) {
@@ -94,8 +100,8 @@ mod tests {
             ("2d", Some(172_800_000)),
             ("1w", Some(604_800_000)),
             ("0s", Some(0)),
-            ("366d", Some(MAX_MS)),
-            ("367d", None),
+            ("365250d", Some(MAX_MS)),
+            ("365250d1ms", None),
             ("", None),
             (" ", None),
             ("15", None),
@@ -118,6 +124,11 @@ mod tests {
         for (input, millis) in [
             (json!({"delayMs": 1_000}), 1_000),
             (json!({"delayMs": 1e3}), 1_000),
+            (json!({"duration": "367d"}), 31_708_800_000),
+            (
+                json!({"delayMs": 31_557_600_000_000_u64}),
+                31_557_600_000_000,
+            ),
             (
                 json!({"duration": "15m", "delayMs": null, "reason": "why"}),
                 900_000,

@@ -10,9 +10,9 @@ use std::cmp::Ordering;
 
 use serde_json::{Value, json};
 
-use super::{fields, number, payload::Payload};
+use super::{fields, payload::Payload};
 use crate::{
-    domain::NodeError,
+    domain::{NodeError, compare_numbers},
     engine::{NodeCall, NodeOutput},
 };
 
@@ -64,7 +64,7 @@ fn comparable(value: &Value) -> bool {
 
 fn compare(one: &Value, other: &Value) -> Option<Ordering> {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => Some(number::compare(one, other)),
+        (Value::Number(one), Value::Number(other)) => Some(compare_numbers(one, other)),
         (Value::String(one), Value::String(other)) => Some(one.cmp(other)),
         _ => None,
     }

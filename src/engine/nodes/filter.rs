@@ -35,10 +35,13 @@ pub(super) fn run(call: &NodeCall<'_>) -> Result<NodeOutput, NodeError> {
     Ok(NodeOutput::result(json!({ "filtered": filtered })))
 }
 
-/// Left sides are names of fields. One that is no text names none: the field is missing.
+/// Left sides are names of fields: texts, or numbers by their text. Anything else names none, so
+/// that the field is missing.
 fn value<'v>(item: &'v Value, left: Left<'_>) -> Option<Cow<'v, Value>> {
     let field = match left {
-        Left::Value(name) => name?.as_str()?,
+        Left::Value(Some(Value::String(name))) => name,
+        Left::Value(Some(Value::Number(number))) => number.as_str(),
+        Left::Value(_) => return None,
         Left::Key(name) => name,
     };
     fields::get(item, field).map(Cow::Borrowed)
@@ -63,6 +66,7 @@ mod tests {
             {"id": 2, "amount": 50, "status": "pending", "user": null},
             {"id": 3, "status": "active", "a.b": 1},
             {"id": 4, "amount": "1500", "status": "active"},
+            {"id": 5, "5": "five"},
             null,
             "text",
         ]);
@@ -86,9 +90,10 @@ mod tests {
                 json!({"$and": [{"left": "id", "op": "$in", "right": [1, 4]}]}),
                 &["1", "4"],
             ),
-            (json!({"left": 5, "op": "$exists", "right": true}), &[]),
-            (json!({"id": {"$notIn": [1, 2, 3, null]}}), &["4"]),
-            (json!({}), &["1", "2", "3", "4", "null", "null"]),
+            (json!({"left": 5, "op": "$exists", "right": true}), &["5"]),
+            (json!({"left": [5], "op": "$exists", "right": true}), &[]),
+            (json!({"id": {"$notIn": [1, 2, 3, 5, null]}}), &["4"]),
+            (json!({}), &["1", "2", "3", "4", "5", "null", "null"]),
         ] {
             for name in ["filter", "condition"] {
                 assert_eq!(

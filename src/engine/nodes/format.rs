@@ -2,8 +2,10 @@
 //!
 //! `{"data": {"name": "Ada"}, "template": "Hello {{@name}}"}` gives
 //! `{"formatted": "Hello Ada"}`; the texts of several objects are joined by `separator`, a line
-//! break by default. Fields may have dots. A text is put in as it is, everything else as compact
-//! JSON, and nothing where a field is missing or `null`. What is put in is not read again.
+//! break by default. Without `data` there is one object, an empty one. Fields may have dots. A text is
+//! put in as it is, everything else as compact JSON, and nothing where a field is missing or `null`.
+//! What is put in is not read again; what expressions have put into the template before is escaped
+//! there, as [`field_parts`] says.
 
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ use super::{fields, payload::Payload};
 use crate::{
     domain::{ErrorClass, NodeError},
     engine::{NodeCall, NodeOutput},
+    workflow::expression::{FieldPart, field_parts},
 };
 
 /// Bytes of a formatted text.
@@ -19,68 +22,31 @@ const MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Runs the node.
 pub(super) fn run(call: &NodeCall<'_>) -> Result<NodeOutput, NodeError> {
     let payload = Payload::of(call.kind, call.input)?;
-    let template = parse(payload.text("template")?);
+    let template = field_parts(payload.text("template")?);
     let separator = payload.optional_text("separator")?.unwrap_or("\n");
     let mut formatted = String::new();
-    for (position, item) in items(&payload)?.iter().enumerate() {
+    let no_data = [json!({})];
+    for (position, item) in items(&payload)?.unwrap_or(&no_data).iter().enumerate() {
         if position > 0 {
             push(&mut formatted, separator)?;
         }
         for part in &template {
             match part {
-                Part::Text(text) => push(&mut formatted, text)?,
-                Part::Field(name) => push_field(&mut formatted, item, name)?,
+                FieldPart::Text(text) => push(&mut formatted, text)?,
+                FieldPart::Field(name) => push_field(&mut formatted, item, name)?,
             }
         }
     }
     Ok(NodeOutput::result(json!({ "formatted": formatted })))
 }
 
-fn items<'a>(payload: &Payload<'a>) -> Result<&'a [Value], NodeError> {
-    const TAKES: &str = "an object or an array of objects";
-    let data = payload.present("data", TAKES)?;
-    let one = std::slice::from_ref(data);
-    let items = data.as_array().map_or(one, Vec::as_slice);
-    if items.iter().all(Value::is_object) {
-        Ok(items)
-    } else {
-        Err(payload.wrong("data", TAKES))
-    }
-}
-
-/// A piece of a template.
-#[derive(Debug, PartialEq)]
-enum Part<'a> {
-    Text(&'a str),
-    Field(&'a str),
-}
-
-/// Everything but `{{@field}}` is text, also marks that are not closed and other expressions.
-fn parse(template: &str) -> Vec<Part<'_>> {
-    let (mut parts, mut rest) = (Vec::new(), template);
-    while let Some(open) = rest.find("{{") {
-        let inner = &rest[open + 2..];
-        let Some(close) = inner.find("}}") else {
-            break;
-        };
-        // The innermost mark counts: `{{ {{@a}}` has one field.
-        if let Some(nested) = rest[open + 1..open + 2 + close].rfind("{{") {
-            let (text, after) = rest.split_at(open + 1 + nested);
-            parts.push(Part::Text(text));
-            rest = after;
-            continue;
-        }
-        let end = open + 2 + close + 2;
-        if let Some(field) = inner[..close].trim().strip_prefix('@') {
-            parts.push(Part::Text(&rest[..open]));
-            parts.push(Part::Field(field));
-        } else {
-            parts.push(Part::Text(&rest[..end]));
-        }
-        rest = &rest[end..];
-    }
-    parts.push(Part::Text(rest));
-    parts
+/// The objects to fill the template with, if there are any given.
+fn items<'a>(payload: &Payload<'a>) -> Result<Option<&'a [Value]>, NodeError> {
+    payload.optional_as("data", "an object or an array of objects", |data| {
+        let one = std::slice::from_ref(data);
+        let items = data.as_array().map_or(one, Vec::as_slice);
+        items.iter().all(Value::is_object).then_some(items)
+    })
 }
 
 fn push_field(formatted: &mut String, item: &Value, name: &str) -> Result<(), NodeError> {
@@ -106,8 +72,17 @@ fn push(formatted: &mut String, text: &str) -> Result<(), NodeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
-    use crate::engine::nodes::testing;
+    use crate::{
+        engine::nodes::testing,
+        workflow::{
+            ExpressionLimits, Scope,
+            expression::{Head, Path},
+            resolve_payload,
+        },
+    };
 
     fn formatted(input: &Value) -> String {
         let output = testing::run(run, "format", input).unwrap();
@@ -155,11 +130,56 @@ mod tests {
         assert_eq!(formatted(&json!({"data": [], "template": template})), "");
     }
 
+    /// `root...` is one value.
+    struct Root(Value);
+
+    impl Scope for Root {
+        fn is_node(&self, _: &str) -> bool {
+            false
+        }
+        fn get(&self, path: &Path) -> Option<Cow<'_, Value>> {
+            (path.head == Head::Root).then_some(Cow::Borrowed(&self.0))
+        }
+    }
+
+    #[test]
+    fn what_comes_out_of_data_is_not_read_as_template() {
+        for (template, root, expected) in [
+            (
+                "{{root}} from {{@name}}",
+                "hi {{@key}}",
+                "hi {{@key}} from Ada",
+            ),
+            ("{{root}}", "{{@key}}", "{{@key}}"),
+            (r"\{{@name}} {{@name}}", "", "{{@name}} Ada"),
+            (r"{{root}}{{@name}}", r"\", r"\Ada"),
+            (r"{{root}}{{@name}}", r"\{", r"\{Ada"),
+            (r"{{root}}{@key}}", "{", "{{@key}}"),
+            ("{{@{{root}}}}", "name", "Ada"),
+            ("{{@{{root}}}}", "x}} {{@key", " {{@key}}"),
+            ("{{root}}", r"\\{{@key}} \{ \", r"\\{{@key}} \{ \"),
+        ] {
+            let payload = json!({"data": {"name": "Ada", "key": "SECRET"}, "template": template});
+            let limits = ExpressionLimits::default();
+            let input = resolve_payload("format", &payload, &Root(root.into()), &limits).unwrap();
+            assert_eq!(formatted(&input), expected, "{template} with {root}");
+        }
+    }
+
+    #[test]
+    fn a_template_needs_no_data() {
+        for input in [
+            json!({"template": "Alert: 5 {{@x}}"}),
+            json!({"template": "Alert: 5 {{@x}}", "data": null}),
+        ] {
+            assert_eq!(formatted(&input), "Alert: 5 ", "{input}");
+        }
+    }
+
     #[test]
     fn wrong_payloads_and_endless_texts_are_refused() {
         for input in [
             json!({"data": {}}),
-            json!({"template": ""}),
             json!({"data": "x", "template": ""}),
             json!({"data": [{}, 1], "template": ""}),
             json!({"data": {}, "template": "", "separator": 1}),

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::Secret,
-    domain::{ErrorClass, JsonText, MAX_NESTING, NodeError},
+    domain::{ErrorClass, JsonText, MAX_NESTING, NodeError, whole_number},
     engine::{HandlerFuture, NodeCall, NodeHandler, NodeOutput},
 };
 
@@ -200,7 +200,7 @@ fn refine(mut error: NodeError, body: &Value) -> NodeError {
         error.message = message.chars().take(2_000).collect();
     }
     let wait = said.get("retryAfterMs").and_then(Value::as_number);
-    if let Some(wait) = wait.and_then(super::number::as_whole) {
+    if let Some(wait) = wait.and_then(whole_number) {
         error.retry_after_ms = Some(wait.min(MAX_RETRY_AFTER_MS));
     }
     match text("effect") {

@@ -27,7 +27,7 @@ use super::{
     payload::Payload,
 };
 use crate::{
-    domain::{ErrorClass, MAX_NESTING, NodeError, SideEffects},
+    domain::{ErrorClass, MAX_NESTING, NodeError, SideEffects, whole_number},
     engine::{HandlerFuture, NodeCall, NodeHandler, NodeOutput},
 };
 
@@ -227,7 +227,7 @@ fn statuses(value: &Value) -> Option<RangeInclusive<u16>> {
     let status = if let Some(text) = value.as_str() {
         text.parse().ok()?
     } else {
-        u16::try_from(super::number::as_whole(value.as_number()?)?).ok()?
+        u16::try_from(whole_number(value.as_number()?)?).ok()?
     };
     (100..=999).contains(&status).then_some(status..=status)
 }

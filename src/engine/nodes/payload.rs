@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::{ErrorClass, NodeError};
+use crate::domain::{ErrorClass, NodeError, whole_number};
 
 /// The code of a payload that does not fit its kind.
 pub(super) const INVALID_PAYLOAD: &str = "invalid_payload";
@@ -78,7 +78,7 @@ impl<'a> Payload<'a> {
     pub(super) fn whole(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, NodeError> {
         let takes = format!("a whole number from {min} to {max}");
         self.optional_as(name, &takes, |value| {
-            let number = super::number::as_whole(value.as_number()?)?;
+            let number = whole_number(value.as_number()?)?;
             (min..=max).contains(&number).then_some(number)
         })
     }

@@ -1,4 +1,5 @@
-//! `regex`: matches a text against a pattern in RE2's syntax, in time linear in the text.
+//! `regex`: matches a text against a pattern in RE2's syntax (see `re2.rs`), in time linear in the
+//! text.
 //!
 //! `{"text": "order 42", "pattern": "order (?P<id>\\d+)"}` gives `{"matched": true, "matches":
 //! {"0": "order 42", "1": "42", "id": "42"}}`: the groups of the first match by number, and by
@@ -8,7 +9,7 @@
 use regex::{Captures, Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
-use super::payload::Payload;
+use super::{payload::Payload, re2};
 use crate::{
     domain::{ErrorClass, NodeError, SideEffects},
     engine::{HandlerFuture, NodeCall, NodeHandler, NodeOutput},
@@ -56,13 +57,19 @@ impl NodeHandler for Matcher {
 }
 
 fn compile(payload: &Payload<'_>, pattern: &str) -> Result<Regex, NodeError> {
-    let mut builder = RegexBuilder::new(pattern);
+    let refuse = |error: &str| {
+        let error: String = error.chars().take(500).collect();
+        payload.refuse(format!("`pattern` is no pattern: {error}"))
+    };
+    let translated = re2::translate(pattern).map_err(|error| refuse(&error))?;
+    let mut builder = RegexBuilder::new(&translated);
     builder
         .size_limit(MAX_COMPILED)
         .dfa_size_limit(MAX_COMPILED);
     let regex = builder.nest_limit(100).build().map_err(|error| {
-        let error: String = error.to_string().chars().take(500).collect();
-        payload.refuse(format!("`pattern` is no pattern: {error}"))
+        // The lines before show a pattern that the author has not written.
+        let error = error.to_string();
+        refuse(error.rsplit("error: ").next().unwrap_or(&error))
     })?;
     if regex.captures_len() > MAX_GROUPS {
         return Err(payload.refuse(format!("`pattern` has over {} groups", MAX_GROUPS - 1)));
@@ -155,6 +162,31 @@ mod tests {
             ),
         ] {
             assert_eq!(run(input.clone()).await.unwrap(), expected, "{input}");
+        }
+    }
+
+    #[tokio::test]
+    async fn patterns_mean_what_they_mean_in_re2() {
+        for (pattern, text, expected) in [
+            (r"\w+", "né", Some("n")),
+            (r"\d", "٣", None),
+            (r"a\sb", "a\u{a0}b", None),
+            (r"\bn\b", "né", Some("n")),
+            (r"(?i)\w+", "AB_9-", Some("AB_9")),
+            ("{", "a{b", Some("{")),
+            ("a{,2}", "a{,2}", Some("a{,2}")),
+            (r"\Qa.b*\E+", "a.b**", Some("a.b**")),
+            ("[a&&b]+", "a&b", Some("a&b")),
+            ("[a--z]+", "a", None),
+            ("[[]+", "[[", Some("[[")),
+            ("[[:alpha:]]+", "ab1", Some("ab")),
+            (r"(?P<l>\pL)", "é", Some("é")),
+        ] {
+            let result = run(json!({"text": text, "pattern": pattern})).await;
+            let found = result
+                .ok()
+                .and_then(|r| Some(r["matches"]["0"].as_str()?.to_owned()));
+            assert_eq!(found.as_deref(), expected, "{pattern}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The `condition` of an `if`: `$and` or `$or` of `{"{{left}}": {"$op": right}}`.
+//! The `condition` of an `if` and of a `filter`: `$and` or `$or` of `{"{{left}}": {"$op": right}}`.
 //!
 //! Its keys are expressions that keep their type, so a resolved condition can't be an object by
 //! key. It becomes `{"$and": [..]}`, `{"$or": [..]}` and, for each comparison,
@@ -39,6 +39,14 @@ pub(super) fn terms(condition: &Value) -> Result<Vec<Term<'_>>, String> {
         .iter()
         .map(|(key, value)| term(key, value))
         .collect()
+}
+
+/// Whether it says what it means without expressions as keys: a value that may be a condition,
+/// the empty condition, a comparison written as it is resolved.
+pub(super) fn is_written_out(condition: &Value) -> bool {
+    condition
+        .as_object()
+        .is_none_or(|members| members.is_empty() || members.get("op").is_some_and(Value::is_string))
 }
 
 fn term<'a>(key: &'a str, value: &'a Value) -> Result<Term<'a>, String> {

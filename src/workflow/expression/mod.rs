@@ -6,6 +6,8 @@
 //! [`ExpressionLimits`].
 
 mod condition;
+mod field_template;
+mod forms;
 mod limits;
 mod parse;
 mod path;
@@ -14,6 +16,7 @@ mod resolve;
 mod scope;
 mod template;
 
+pub use field_template::{FieldPart, field_parts};
 pub use limits::ExpressionLimits;
 pub use path::{Head, LoopValue, Path, Segment};
 pub use record::RecordView;

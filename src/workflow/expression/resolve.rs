@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use super::{
-    CONDITION, CONDITION_KIND, Expression, ExpressionError, ExpressionLimits, Fault, Operand, Part,
-    Scope, Template,
-    condition::{Term, may_be_missing, terms},
+    Expression, ExpressionError, ExpressionLimits, Fault, Operand, Part, Scope, Template,
+    condition::{Term, is_written_out, may_be_missing, terms},
+    field_template::Growing,
+    forms::{Form, LeftSides},
     limits::json_bytes,
 };
 use crate::domain::{ErrorClass, NodeError, nesting};
@@ -20,9 +21,10 @@ const RESERVED_PREFIX: &str = "$serde_json::private::";
 
 /// Resolves every expression in the strings and keys of `payload`, a node's of `kind`.
 ///
-/// A string that is exactly one expression keeps the JSON type of its value. The `condition` of
-/// an `if` becomes `{"$and": [..]}`, `{"$or": [..]}` and `{"left", "op", "right"}`; `left` is
-/// absent where `$exists` or `$notExists` asks for a value that is missing.
+/// A string that is exactly one expression keeps the JSON type of its value. The condition of
+/// an `if` or a `filter` becomes `{"$and": [..]}`, `{"$or": [..]}` and `{"left", "op", "right"}`; in
+/// an `if`, `left` is absent where `$exists` or `$notExists` asks for a value that is missing. In
+/// the `template` of a `format` what is no mark is escaped: see [`field_parts`](super::field_parts).
 ///
 /// # Errors
 /// Class `expression`, with `{expression, node, field}` as details: `missing_value` without a
@@ -35,7 +37,7 @@ pub fn resolve_payload(
     limits: &ExpressionLimits,
 ) -> Result<Value, Box<NodeError>> {
     let mut resolver = Resolver {
-        has_condition: kind == CONDITION_KIND,
+        kind,
         scope,
         limits,
         field: Vec::new(),
@@ -53,7 +55,7 @@ pub fn resolve_payload(
 }
 
 struct Resolver<'a> {
-    has_condition: bool,
+    kind: &'a str,
     scope: &'a dyn Scope,
     limits: &'a ExpressionLimits,
     /// Where in the payload the resolver is.
@@ -87,17 +89,21 @@ impl<'a> Resolver<'a> {
         let is_payload = self.field.is_empty();
         let mut resolved = Map::with_capacity(members.len());
         for (key, value) in members {
-            let is_condition = is_payload && self.has_condition && key == CONDITION;
             let (key, value) = self.at(key, |this| {
                 let new_key = this.key(key)?;
                 if resolved.contains_key(&new_key) {
                     let message = "another key of the same object has become the same text";
                     return Err(this.fail("key_collision", Some(key), message));
                 }
-                let value = if is_condition {
-                    this.condition(value)
+                let form = if is_payload {
+                    Form::of(this.kind, &new_key)
                 } else {
-                    this.value(value)
+                    Form::Value
+                };
+                let value = match form {
+                    Form::Value => this.value(value),
+                    Form::Condition(sides) => this.condition(value, sides),
+                    Form::FieldTemplate => this.field_template(value),
                 };
                 Ok((new_key, value?))
             })?;
@@ -143,21 +149,38 @@ impl<'a> Resolver<'a> {
         Ok(value.into_owned())
     }
 
+    /// A template that `format` reads again.
+    fn field_template(&mut self, value: &'a Value) -> Result<Value, Box<NodeError>> {
+        let Value::String(text) = value else {
+            return self.value(value);
+        };
+        let template = self.parse(text)?;
+        let alone = template.as_expression().and_then(|e| self.evaluate(e));
+        if alone.is_some_and(|value| !value.is_string()) {
+            // It is no text, which is the node's to refuse.
+            return self.string(text);
+        }
+        let text = self.grow(&template, Growing::with_fields())?;
+        Ok(Value::String(text))
+    }
+
     fn parse(&self, text: &str) -> Result<Template, Box<NodeError>> {
         let is_node = |id: &str| self.scope.is_node(id);
         Template::parse(text, &is_node, self.limits).map_err(|e| self.unreadable(&e))
     }
 
-    /// The text of a template. Its pieces are measured before they are copied.
     fn text(&mut self, template: &Template) -> Result<String, Box<NodeError>> {
+        self.grow(template, Growing::plain())
+    }
+
+    /// The text of a template. Its pieces are measured before they are copied.
+    fn grow(&mut self, template: &Template, mut text: Growing) -> Result<String, Box<NodeError>> {
         let limit = self.limits.field_bytes.min(self.bytes_left);
-        let mut text = String::new();
         for part in template.parts() {
-            let left = limit - text.len();
+            let left = limit.saturating_sub(text.len());
             match part {
-                Part::Text(piece) | Part::Foreign(piece) if piece.len() <= left => {
-                    text.push_str(piece);
-                }
+                Part::Text(piece) if piece.len() <= left => text.literal(piece),
+                Part::Foreign(piece) if piece.len() <= left => text.mark(piece),
                 Part::Text(_) | Part::Foreign(_) => return Err(self.too_large(None)),
                 Part::Expression(expression) => {
                     let Some(value) = self.evaluate(expression) else {
@@ -168,11 +191,15 @@ impl<'a> Resolver<'a> {
                         None => json_bytes(&value, left).map(|_| Cow::Owned(value.to_string())),
                     };
                     match piece.filter(|piece| piece.len() <= left) {
-                        Some(piece) => text.push_str(&piece),
+                        Some(piece) => text.literal(&piece),
                         None => return Err(self.too_large(Some(expression))),
                     }
                 }
             }
+        }
+        let text = text.finish();
+        if text.len() > limit {
+            return Err(self.too_large(None));
         }
         self.bytes_left -= text.len();
         Ok(text)
@@ -207,7 +234,14 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    fn condition(&mut self, condition: &'a Value) -> Result<Value, Box<NodeError>> {
+    fn condition(
+        &mut self,
+        condition: &'a Value,
+        sides: LeftSides,
+    ) -> Result<Value, Box<NodeError>> {
+        if sides == LeftSides::FieldNames && is_written_out(condition) {
+            return self.value(condition);
+        }
         let terms = match terms(condition) {
             Ok(terms) => terms,
             Err(message) => return Err(self.invalid_condition(&message)),
@@ -219,11 +253,12 @@ impl<'a> Resolver<'a> {
                     operator,
                     conditions,
                 } => {
-                    let inner = self.at(operator, |this| this.conditions(conditions))?;
+                    let inner = self.at(operator, |this| this.conditions(conditions, sides))?;
                     resolved.push(json!({ operator: inner }));
                 }
                 Term::Comparisons { left, by_operator } => {
-                    let mut inner = self.at(left, |this| this.comparisons(left, by_operator))?;
+                    let mut inner =
+                        self.at(left, |this| this.comparisons(left, by_operator, sides))?;
                     resolved.append(&mut inner);
                 }
             }
@@ -234,10 +269,14 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn conditions(&mut self, conditions: &'a [Value]) -> Result<Vec<Value>, Box<NodeError>> {
+    fn conditions(
+        &mut self,
+        conditions: &'a [Value],
+        sides: LeftSides,
+    ) -> Result<Vec<Value>, Box<NodeError>> {
         let mut resolved = Vec::with_capacity(conditions.len());
         for (index, condition) in conditions.iter().enumerate() {
-            resolved.push(self.at(index.to_string(), |this| this.condition(condition))?);
+            resolved.push(self.at(index.to_string(), |this| this.condition(condition, sides))?);
         }
         Ok(resolved)
     }
@@ -246,13 +285,16 @@ impl<'a> Resolver<'a> {
         &mut self,
         left: &str,
         by_operator: &'a Map<String, Value>,
+        sides: LeftSides,
     ) -> Result<Vec<Value>, Box<NodeError>> {
         let template = self.parse(left)?;
         let mut resolved = Vec::with_capacity(by_operator.len());
         for (operator, right) in by_operator {
             let mut comparison = Map::new();
+            // A missing value may be asked for, the name of a field has to be there.
+            let may_miss = sides == LeftSides::Values && may_be_missing(operator);
             let left = match template.as_expression() {
-                Some(expression) => self.left(expression, operator)?,
+                Some(expression) => self.left(expression, may_miss)?,
                 // Made for each operator, so that each copy is accounted for.
                 None => Some(Value::String(self.text(&template)?)),
             };
@@ -267,13 +309,17 @@ impl<'a> Resolver<'a> {
         Ok(resolved)
     }
 
-    fn left(&mut self, expression: &Expression, op: &str) -> Result<Option<Value>, Box<NodeError>> {
+    fn left(
+        &mut self,
+        expression: &Expression,
+        may_miss: bool,
+    ) -> Result<Option<Value>, Box<NodeError>> {
         match self.evaluate(expression) {
             Some(value) => {
                 self.spend(&value, expression)?;
                 Ok(Some(value.into_owned()))
             }
-            None if may_be_missing(op) => Ok(None),
+            None if may_miss => Ok(None),
             None => Err(self.missing(expression)),
         }
     }

@@ -1,5 +1,6 @@
 //! Expressions: reading, printing, resolving.
 
+mod forms;
 mod reading;
 mod resolving;
 mod scopes;

@@ -79,6 +79,33 @@ fn the_older_shape_is_normalised() {
 }
 
 #[test]
+fn the_older_shapes_trigger_may_be_listed_by_any_of_its_names() {
+    let read = |ids: Value| {
+        parse(&json!({
+            "trigger": {"id": "trigger-1", "type": "manual", "children": ["a"]},
+            "nodes": {"a": {"type": "log"}, "loose": {"type": "log"}},
+            "triggerNodeIds": ids
+        }))
+    };
+    for ids in [
+        json!(["root"]),
+        json!(["trigger"]),
+        json!(["trigger-1"]),
+        json!(["root", "trigger-1"]),
+    ] {
+        let definition = read(ids.clone()).unwrap();
+        assert_eq!(definition.triggers(), [0], "{ids}");
+        assert_eq!(definition.nodes()[0].id.as_str(), "trigger", "{ids}");
+        assert_eq!(definition.firing_trigger(Some("root")), Ok(0));
+    }
+    for ids in [json!(["nobody"]), json!(["root", "nobody"]), json!([1])] {
+        assert!(read(ids.clone()).is_err(), "{ids}");
+    }
+    let present = read(json!(["loose"])).unwrap();
+    assert_eq!(present.node(present.triggers()[0]).id.as_str(), "loose");
+}
+
+#[test]
 fn the_older_shapes_trigger_has_an_id_of_its_own_when_a_node_took_its_key() {
     let mut value = json!({
         "trigger": {"id": "t", "type": "manual", "children": ["trigger"]},

@@ -29,6 +29,33 @@ fn start_kind(kind: &str, payload: &Value) -> Result<(), String> {
 }
 
 #[test]
+fn a_policy_for_a_class_that_is_never_retried_is_refused() {
+    let check = |class: &str| {
+        let definition = json!({ "nodes": {
+            "root": {"type": "manual", "children": ["a"]},
+            "a": {"type": "log", "retry": {"retryOn": ["transient", class]}}
+        } });
+        let definition = parse(&definition).unwrap();
+        let checked = definition.validate_for_start(&ExpressionLimits::default());
+        checked.map_err(|e| e.to_string())
+    };
+    for class in [
+        "permanent",
+        "timeout",
+        "in_doubt",
+        "rate_limited",
+        "definition",
+        "internal",
+    ] {
+        assert_eq!(check(class), Ok(()), "{class}");
+    }
+    let error = check("expression").unwrap_err();
+    for part in ["`a`", "retry.retryOn", "`expression`"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn references_upward_are_fine() {
     for text in [
         "{{a.result}}",

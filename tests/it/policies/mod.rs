@@ -191,6 +191,13 @@ async fn a_webhook_is_tried_again_by_itself(ledger: Ledger) {
     let run = app.start_run(&once, &json!({ "n": 1 })).await;
     assert_eq!(app.ended(&run).await["status"], "failure");
     assert_eq!(target.calls().len(), 3);
+
+    let mut asked = once;
+    asked["nodes"]["hook"]["payload"]["maxRetries"] = json!("{{root.r}}");
+    target.answer_with("/x", [503, 503]);
+    let run = app.start_run(&asked, &json!({ "n": 1, "r": 1.0 })).await;
+    assert_eq!(app.ended(&run).await["status"], "failure");
+    assert_eq!(target.calls().len(), 5);
     app.stop().await;
 }
 

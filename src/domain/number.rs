@@ -98,7 +98,8 @@ fn read_exponent(text: &str) -> i128 {
 }
 
 /// Compares two numbers exactly.
-pub(super) fn compare(left: &Number, right: &Number) -> Ordering {
+#[must_use]
+pub fn compare_numbers(left: &Number, right: &Number) -> Ordering {
     let (left, right) = (Decimal::of(left), Decimal::of(right));
     match (left.negative, right.negative) {
         (false, true) => Ordering::Greater,
@@ -109,7 +110,8 @@ pub(super) fn compare(left: &Number, right: &Number) -> Ordering {
 }
 
 /// The number, if it is a whole one from 0 to `u64::MAX`.
-pub(super) fn as_whole(number: &Number) -> Option<u64> {
+#[must_use]
+pub fn whole_number(number: &Number) -> Option<u64> {
     let decimal = Decimal::of(number);
     if decimal.is_zero() {
         return Some(0);
@@ -152,7 +154,7 @@ mod tests {
             for left in group {
                 for right in group {
                     assert_eq!(
-                        compare(&number(left), &number(right)),
+                        compare_numbers(&number(left), &number(right)),
                         Ordering::Equal,
                         "{left} {right}"
                     );
@@ -190,7 +192,11 @@ mod tests {
         ];
         for (i, left) in ascending.iter().enumerate() {
             for (j, right) in ascending.iter().enumerate() {
-                assert_eq!(compare(&number(left), &number(right)), i.cmp(&j), "{i} {j}");
+                assert_eq!(
+                    compare_numbers(&number(left), &number(right)),
+                    i.cmp(&j),
+                    "{i} {j}"
+                );
             }
         }
     }
@@ -211,7 +217,7 @@ mod tests {
             ("1e999999999999999999999", None),
             ("99999999999999999999", None),
         ] {
-            assert_eq!(as_whole(&number(text)), expected, "{text}");
+            assert_eq!(whole_number(&number(text)), expected, "{text}");
         }
     }
 }
