@@ -8,12 +8,13 @@ use super::{
         CONDITION, CONDITION_KIND, ExpressionLimits, Head, Operand, Path, Segment, Template,
         check_shape,
     },
+    policy::check_own_policy,
 };
 
 impl Definition {
     /// Checks every expression of every node: that it can be read, and that it points at an
     /// ancestor, a trigger, a declared variable or a known head. Conditions must have the shape
-    /// of one.
+    /// of one. A policy must not stand where it would do nothing.
     ///
     /// For starts only. An imported run is not refused for such a fault: what can't be read or is
     /// missing fails its node when it runs.
@@ -26,6 +27,7 @@ impl Definition {
             if node.is_trigger {
                 continue;
             }
+            check_own_policy(node).map_err(|e| e.at_node(self.id(position)))?;
             let mut walk = Walk {
                 definition: self,
                 limits,
