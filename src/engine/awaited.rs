@@ -88,12 +88,15 @@ impl Drive<'_> {
         Ok(())
     }
 
-    fn awaited(&self) -> Vec<(At, RunId)> {
-        let waiting = self
-            .state
-            .records()
-            .filter(|(_, record)| record.status == NodeStatus::Waiting);
-        waiting
+    /// The nodes that wait for a child, and the first run of each chain.
+    pub(super) fn awaited(&self) -> Vec<(At, RunId)> {
+        self.children_in(NodeStatus::Waiting)
+    }
+
+    fn children_in(&self, status: NodeStatus) -> Vec<(At, RunId)> {
+        let records = self.state.records();
+        let records = records.filter(|(_, record)| record.status == status);
+        records
             .filter_map(|(at, record)| Some((at, record.child_run_id()?)))
             .collect()
     }

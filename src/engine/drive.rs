@@ -249,10 +249,12 @@ impl Drive<'_> {
 
     async fn park(&mut self, due_at: Option<Timestamp>) -> Result<Stopped, EngineError> {
         let waiting_for = self.waiting_for();
+        let children: Vec<_> = self.awaited().into_iter().map(|(_, child)| child).collect();
         let parking = |checkpoint| Parking {
             checkpoint,
             waiting_for,
             due_at,
+            children,
         };
         Ok(match self.recorder.park(parking).await? {
             Written::Done { .. } => Stopped::Parked,

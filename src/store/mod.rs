@@ -342,8 +342,8 @@ ledger! {
     /// Writes what happened to some nodes. Its cost does not grow with the run's state.
     decide fn checkpoint(&self, fence: &Fence, checkpoint: &Checkpoint) -> Written;
 
-    /// Writes a checkpoint, gives the lease back and leaves the run `waiting` until it is due; if
-    /// a cancellation was asked for meanwhile, or a signal came, it is due at once.
+    /// Writes a checkpoint, gives the lease back and leaves the run `waiting` until it is due: at
+    /// once if a cancellation or a signal came meanwhile, or a child that it waits for has ended.
     decide fn park(&self, fence: &Fence, parking: &Parking) -> Written;
 
     /// Writes the last checkpoint and ends the run, unless a cancellation was asked for or a signal

@@ -127,6 +127,8 @@ contract! {
         promise_4_a_worker_without_its_lease_starts_no_child,
         every_end_of_a_child_wakes_its_parent,
         the_head_is_the_newest_run_that_counts;
+        a_parent_that_waits_for_something_else_first_is_woken_too,
+        a_child_that_ended_while_its_parent_was_held_makes_it_due,
     tokens:
         tokens_live_until_they_are_revoked;
 }

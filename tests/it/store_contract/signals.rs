@@ -37,6 +37,7 @@ fn parking() -> Parking {
         checkpoint: checkpoint(Vec::new()),
         waiting_for: WaitingFor::Wait,
         due_at: None,
+        children: Vec::new(),
     }
 }
 
