@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use serde_json::Value;
 
 use super::{
@@ -151,6 +152,9 @@ impl Drive<'_> {
                 return Ok(Stopped::LeaseLost);
             }
         }
+            if self.signals.resumed.notified().now_or_never().is_some() {
+                self.apply_signals().await?;
+            }
         loop {
             if let Some(stopped) = self.interruption().await? {
                 return Ok(stopped);
@@ -223,6 +227,7 @@ impl Drive<'_> {
     fn skip(&mut self, at: At) {
         // What is known of its effect stays: a later retry may run it after all.
         let record = NodeRecord {
+            () = self.signals.resumed.notified() => self.apply_signals().await?,
             status: NodeStatus::Skipped,
             ..self.state.blank(at)
         };

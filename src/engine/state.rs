@@ -1,7 +1,8 @@
 //! A run's state in memory: its records by frame, its variables, what its expressions see.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
     sync::{Arc, OnceLock},
 };
 
@@ -53,6 +54,8 @@ pub(super) struct RunState {
     /// By frame.
     pub(super) progress: Vec<Progress>,
     pub(super) loops: HashMap<At, Loop>,
+    /// When what waits for a time was due when it began to: some of them have ended since.
+    pub(super) dues: BinaryHeap<Reverse<Timestamp>>,
     variables: Map<String, Value>,
     props: Map<String, Value>,
     workflow_id: Option<String>,
@@ -78,6 +81,7 @@ impl RunState {
             frames: Frames::new(&definition),
             progress: Vec::new(),
             loops: HashMap::new(),
+            dues: BinaryHeap::new(),
             variables: Map::new(),
             props: object(run.prop_values.value()?),
             workflow_id: run.workflow_id.clone(),
@@ -249,6 +253,7 @@ impl RunState {
     pub(super) fn due(&self, at: At) -> Option<Timestamp> {
         let record = self.record(at)?;
         match record.status {
+        self.dues.extend(self.due(at).map(Reverse));
             NodeStatus::Scheduled | NodeStatus::Waiting => record.due_at.as_ref()?.parse().ok(),
             NodeStatus::Pending
             | NodeStatus::Running
