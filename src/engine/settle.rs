@@ -116,7 +116,7 @@ impl Drive<'_> {
         self.put(at, record, false);
     }
 
-    fn fail(&mut self, at: At, mut record: NodeRecord, error: NodeError) {
+    pub(super) fn fail(&mut self, at: At, mut record: NodeRecord, error: NodeError) {
         let last = if error.class == ErrorClass::InDoubt {
             LastAttempt::InDoubt
         } else if error.rejected {
@@ -141,7 +141,9 @@ impl Drive<'_> {
             Some(effect) if effect.is_unsafe => SideEffects::Unsafe,
             _ => side_effects_of(node),
         };
-        let attempts = record.attempts.len();
+        // An attempt without an outcome was interrupted: it costs none. The one at hand has its own.
+        let ended = record.attempts.iter().filter(|a| a.finished_at.is_some());
+        let attempts = ended.count() + 1;
         if !policy.allows(error.class, effects, attempts) || self.signals.cancelled.is_cancelled() {
             return None;
         }
@@ -189,7 +191,7 @@ impl Drive<'_> {
         self.put(at, record, true);
     }
 
-    /// Ends a record and its last attempt.
+    /// Ends a record and its last attempt, which is charged if it had not ended.
     pub(super) fn close(
         &mut self,
         record: &mut NodeRecord,
@@ -197,9 +199,7 @@ impl Drive<'_> {
         error: Option<NodeError>,
     ) {
         self.end_record(record, status, error.as_ref());
-        if let Some(attempt) = record.attempts.last_mut() {
-            attempt.finished_at.clone_from(&record.finished_at);
-            attempt.error = error;
+        if end_attempt(record, error) {
             self.recorder.charge(&record.kind, 1);
         }
     }
@@ -221,6 +221,22 @@ impl Drive<'_> {
         metrics::counter!("redrive_nodes_total", "type" => kind, "status" => status.as_str())
             .increment(1);
     }
+}
+
+/// Whether the last attempt of a record has no outcome.
+pub(super) fn is_open(record: &NodeRecord) -> bool {
+    let last = record.attempts.last();
+    last.is_some_and(|attempt| attempt.finished_at.is_none())
+}
+
+/// Ends the last attempt of a record with it; whether it was open.
+pub(super) fn end_attempt(record: &mut NodeRecord, error: Option<NodeError>) -> bool {
+    let was_open = is_open(record);
+    if let Some(attempt) = record.attempts.last_mut() {
+        attempt.finished_at.clone_from(&record.finished_at);
+        attempt.error = error;
+    }
+    was_open
 }
 
 fn permanent(code: &str, message: String) -> NodeError {

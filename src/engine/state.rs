@@ -220,6 +220,22 @@ impl RunState {
         self.has_partial(TOP)
     }
 
+    /// Whether what a node has begun goes on although nobody executes it: a wait, or a loop that
+    /// was entered.
+    pub(super) fn goes_on(&self, at: At) -> bool {
+        match self.status(at) {
+            NodeStatus::Waiting => true,
+            NodeStatus::Running => self.loops.contains_key(&at),
+            NodeStatus::Pending
+            | NodeStatus::Success
+            | NodeStatus::Partial
+            | NodeStatus::Failure
+            | NodeStatus::Skipped
+            | NodeStatus::Scheduled
+            | NodeStatus::Cancelled => false,
+        }
+    }
+
     /// Bytes of all inputs and results.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -237,6 +253,7 @@ impl RunState {
         };
         let before = self.frames.put(&self.definition, at, slot);
         self.bytes -= before.map_or(0, |slot| record_bytes(&slot.record));
+        self.dues.extend(self.due(at).map(Reverse));
     }
 
     /// Whether a node's failure lets the nodes below it run.
@@ -253,7 +270,6 @@ impl RunState {
     pub(super) fn due(&self, at: At) -> Option<Timestamp> {
         let record = self.record(at)?;
         match record.status {
-        self.dues.extend(self.due(at).map(Reverse));
             NodeStatus::Scheduled | NodeStatus::Waiting => record.due_at.as_ref()?.parse().ok(),
             NodeStatus::Pending
             | NodeStatus::Running

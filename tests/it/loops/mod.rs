@@ -292,6 +292,8 @@ async fn a_held_iteration_holds_the_later_ones_and_what_follows_the_loop_only(le
 
 async fn what_follows_a_loop_reads_its_iterations(ledger: Ledger) {
     let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    // The loop, twice its three nodes, and two more, however often the run was taken up.
+    assert_eq!(ended["totalCu"], 9, "{ended:#}");
     let mut definition = paying(&target);
     let message = json!([
         "{{each.iterations[1].pay.result.status}}",
