@@ -27,7 +27,9 @@ pub use id::{
 };
 pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value};
 pub use lane::{Lane, PerLane};
-pub use node::{Attempt, CHILD_RUN_ID, ErrorClass, ITERATIONS, NodeError, NodeRecord, NodeStatus};
+pub use node::{
+    Attempt, CHILD_RUN_ID, ErrorClass, ITERATIONS, NodeError, NodeRecord, NodeStatus, RETRIES_CHILD,
+};
 pub use path::{InvalidPath, NodePath, PathSegment};
 pub use policy::{Backoff, DelayJitter, RetryPolicy};
 pub use refusal::{Refusal, RefusalReason};

@@ -93,7 +93,15 @@ fn refused(code: &str, message: String) -> NodeError {
 }
 
 /// A record with the start mark of an attempt that sends nothing.
-pub(super) fn started(mut record: NodeRecord, input: JsonText, now: Timestamp) -> NodeRecord {
+pub(super) fn started(record: NodeRecord, input: JsonText, now: Timestamp) -> NodeRecord {
+    NodeRecord {
+        input: Some(input),
+        ..begun(record, now)
+    }
+}
+
+/// The same with the input that it has.
+pub(super) fn begun(mut record: NodeRecord, now: Timestamp) -> NodeRecord {
     let at = format_timestamp(now);
     let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
     record.attempts.push(Attempt {
@@ -104,7 +112,7 @@ pub(super) fn started(mut record: NodeRecord, input: JsonText, now: Timestamp) -
         error: None,
     });
     record.status = NodeStatus::Running;
-    record.input = Some(input);
+    record.due_at = None;
     record.started_at = record.started_at.or(Some(at));
     record.error = None;
     record.finished_at = None;

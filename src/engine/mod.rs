@@ -11,18 +11,19 @@
 
 mod awaited;
 mod call;
+mod child_end;
 mod children;
 mod drive;
-mod handler;
 mod ending;
+mod handler;
 mod load;
 mod loops;
 mod next;
 pub mod nodes;
 mod prepare;
 mod recorder;
-mod settle;
 mod records;
+mod settle;
 mod signals;
 mod span;
 mod state;

@@ -144,6 +144,8 @@ fn pending(line: &PlanNode, path: &NodePath, source: Option<&NodeRecord>) -> Nod
         && let Some(child) = source.child_run_id()
     {
         extra.insert(CHILD_RUN_ID.to_owned(), child.as_str().into());
+        // What the child was started with: the node goes on with that one.
+        record.input.clone_from(&source.input);
     }
     if !extra.is_empty() {
         record.extra = Some(JsonText::of(&Value::Object(extra)));
