@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{drive::Drive, next::IterationEnd};
 use crate::{
     domain::{
-        Attempt, ErrorClass, JsonText, NodeError, NodeRecord, NodeStatus, Timestamp,
+        Attempt, ErrorClass, ITERATIONS, JsonText, NodeError, NodeRecord, NodeStatus, Timestamp,
         format_timestamp,
     },
     plan::stored_array,
@@ -21,7 +21,11 @@ impl Drive<'_> {
             Ok(found) => found,
             Err(error) => return self.fail_unstarted(at, &error),
         };
-        let record = started(record, input, now);
+        let mut record = started(record, input, now);
+        if items.is_empty() {
+            // No record of an iteration will show that it is a loop.
+            record.set_extra(ITERATIONS, 0.into());
+        }
         self.state.enter_loop(at, items);
         self.put(at, record, false);
     }
