@@ -6,21 +6,23 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::domain::RunId;
 
-/// How many cancellations a slow listener may be behind before it misses some.
-const CANCEL_BACKLOG: usize = 1_024;
+/// How many cancellations or resumes a slow listener may be behind before it misses some.
+const BACKLOG: usize = 1_024;
 
 /// Wakes those who would otherwise poll. Cheap to clone; all clones share the same hints.
 #[derive(Debug, Clone)]
 pub struct Hints {
     due: Arc<Notify>,
     cancelled: broadcast::Sender<RunId>,
+    resumed: broadcast::Sender<RunId>,
 }
 
 impl Default for Hints {
     fn default() -> Self {
         Self {
             due: Arc::default(),
-            cancelled: broadcast::Sender::new(CANCEL_BACKLOG),
+            cancelled: broadcast::Sender::new(BACKLOG),
+            resumed: broadcast::Sender::new(BACKLOG),
         }
     }
 }
@@ -46,5 +48,17 @@ impl Hints {
     #[must_use]
     pub fn cancellations(&self) -> broadcast::Receiver<RunId> {
         self.cancelled.subscribe()
+    }
+
+    /// Somebody resumed a wait of a run that a worker may hold.
+    pub fn resumed(&self, run: &RunId) {
+        // As for a cancellation.
+        let _ = self.resumed.send(run.clone());
+    }
+
+    /// The resumes from now on.
+    #[must_use]
+    pub fn resumes(&self) -> broadcast::Receiver<RunId> {
+        self.resumed.subscribe()
     }
 }

@@ -30,7 +30,7 @@ pub use json::{JsonError, JsonText, MAX_NESTING, nesting, parse_json, same_value
 pub use lane::{Lane, PerLane};
 pub use node::{
     Attempt, CHILD_RUN_ID, ErrorClass, ITERATION_SECRET_KEYS, ITERATIONS, NodeError, NodeRecord,
-    NodeStatus, SECRET_KEYS,
+    NodeStatus, RETRIES_CHILD, SECRET_KEYS,
 };
 pub use number::{compare_numbers, whole_number};
 pub use path::{InvalidPath, NodePath, PathSegment};

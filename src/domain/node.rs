@@ -203,6 +203,10 @@ pub const SECRET_KEYS: &str = "secretKeys";
 /// by their id: iterations that are yet to come are masked like those before them.
 pub const ITERATION_SECRET_KEYS: &str = "iterationSecretKeys";
 
+/// The member of [`NodeRecord::extra`] that says that the node has that run retried, should it end
+/// badly. It is the engine's own: nobody is shown it.
+pub const RETRIES_CHILD: &str = "retriesChild";
+
 /// One execution of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -231,7 +235,8 @@ pub struct NodeRecord {
     pub kind: String,
     /// Where it stands in its life.
     pub status: NodeStatus,
-    /// The resolved payload. On a pending node: the input that was last sent under `effect`.
+    /// The resolved payload. On a pending node: the input that was last sent under `effect`, or that
+    /// its child was started with.
     pub input: Option<JsonText>,
     /// What it gave.
     pub result: Option<JsonText>,
@@ -311,6 +316,29 @@ impl NodeRecord {
     pub fn imported_iterations(&self) -> Option<u32> {
         let extra = self.extra.as_ref()?.value().ok()?;
         u32::try_from(extra.get(ITERATIONS)?.as_u64()?).ok()
+    }
+
+    /// Adds or replaces a member of `extra`.
+    pub(crate) fn set_extra(&mut self, name: &str, value: Value) {
+        let mut members = self.extra_members();
+        members.insert(name.to_owned(), value);
+        self.extra = Some(JsonText::of(&Value::Object(members)));
+    }
+
+    /// Takes a member out of `extra`, if it is there.
+    pub(crate) fn remove_extra(&mut self, name: &str) {
+        let mut members = self.extra_members();
+        if members.shift_remove(name).is_some() {
+            let rest = JsonText::of(&Value::Object(members));
+            self.extra = Some(rest).filter(|rest| rest.as_str() != "{}");
+        }
+    }
+
+    fn extra_members(&self) -> Map<String, Value> {
+        match self.extra.as_ref().map(JsonText::value) {
+            Some(Ok(Value::Object(members))) => members,
+            _ => Map::new(),
+        }
     }
 
     /// The names of the input's members that are masked where the record is shown.

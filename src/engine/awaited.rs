@@ -9,22 +9,22 @@
 use std::{fmt::Debug, future::Future, pin::Pin};
 
 use chrono::TimeDelta;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::drive::{Drive, EngineError, Stopped};
+use super::{
+    child_end::{failed, too_long},
+    drive::{Drive, EngineError, Stopped},
+    loops::begun,
+};
 use crate::{
     domain::{
-        CHILD_RUN_ID, ErrorClass, JsonText, NodeError, NodePath, NodeRecord, NodeStatus,
-        OrganizationId, Refusal, Retry, RetryId, Run, RunId, RunStatus, Timestamp,
-        format_timestamp,
+        CHILD_RUN_ID, NodeError, NodeRecord, NodeStatus, OrganizationId, RETRIES_CHILD, Retry,
+        RetryId, Run, RunId, RunStatus, Timestamp, format_timestamp,
     },
     store::StoreError,
-    workflow::{At, Definition, DefinitionLimits},
+    workflow::At,
 };
-
-/// Where the record says that the failed child is to be retried.
-const RETRIES_CHILD: &str = "retriesChild";
 
 /// The shortest and the longest pause before a waiting parent looks again by itself.
 const PAUSE_MS: std::ops::RangeInclusive<i64> = 250..=30_000;
@@ -76,7 +76,8 @@ impl Drive<'_> {
     /// Asks for the end of every child that this run waits for.
     pub(super) async fn cancel_children(&self) -> Result<(), EngineError> {
         let (store, organization) = (&self.engine.store, &self.context.organization_id);
-        for (_, child) in self.awaited() {
+        let between_attempts = self.children_in(NodeStatus::Scheduled);
+        for (_, child) in self.awaited().into_iter().chain(between_attempts) {
             let Some(head) = self.head_of(&child).await? else {
                 continue;
             };
@@ -88,12 +89,15 @@ impl Drive<'_> {
         Ok(())
     }
 
-    fn awaited(&self) -> Vec<(At, RunId)> {
-        let waiting = self
-            .state
-            .records()
-            .filter(|(_, record)| record.status == NodeStatus::Waiting);
-        waiting
+    /// The nodes that wait for a child, and the first run of each chain.
+    pub(super) fn awaited(&self) -> Vec<(At, RunId)> {
+        self.children_in(NodeStatus::Waiting)
+    }
+
+    fn children_in(&self, status: NodeStatus) -> Vec<(At, RunId)> {
+        let records = self.state.records();
+        let records = records.filter(|(_, record)| record.status == status);
+        records
             .filter_map(|(at, record)| Some((at, record.child_run_id()?)))
             .collect()
     }
@@ -105,87 +109,120 @@ impl Drive<'_> {
         first: &RunId,
     ) -> Result<Option<Stopped>, EngineError> {
         let mut record = self.state.blank(at);
+        if record.status != NodeStatus::Waiting {
+            // A child of an earlier attempt: this one has it retried, now or when it has ended.
+            record = begun(record, self.engine.clock.now());
+            record.set_extra(RETRIES_CHILD, true.into());
+        }
         match self.what_became(&record, first).await? {
-            Follow::Take(head) => {
-                let result = self.result_of(&record, &head).await?;
-                record.due_at = None;
-                match self.fits(&result) {
-                    Ok(()) => {
-                        record.result = Some(result);
-                        self.close(&mut record, NodeStatus::Success, None);
-                    }
-                    Err(error) => self.close(&mut record, NodeStatus::Failure, Some(error)),
-                }
-                self.put(at, record, true);
-            }
-            Follow::Wait => {
-                self.keep_waiting(&mut record);
-                self.put(at, record, false);
-            }
+            Follow::Take(head) => self.take(at, record, &head).await?,
+            Follow::Wait => match self.time_left(at, &record) {
+                Some(left) if left <= TimeDelta::zero() => self.give_back(at, record, too_long()),
+                left => self.keep_waiting(at, record, left),
+            },
             Follow::Retry(head) => {
-                record.extra = Some(with(record.extra.as_ref(), RETRIES_CHILD, true.into()));
-                self.keep_waiting(&mut record);
-                let path = record.path.clone();
-                self.put(at, record, false);
+                let asked = self.retry_of(&record, head)?;
+                let left = self.time_left(at, &record);
+                self.keep_waiting(at, record, left);
                 // Asked for only by a parent that holds its lease and says so in its state.
                 if !self.flush().await? {
                     return Ok(Some(Stopped::LeaseLost));
                 }
-                self.retry_child(&path, head).await?;
+                self.recorder
+                    .insist(|| self.engine.children.retry(asked.clone()))
+                    .await?;
             }
-            Follow::Fail(error) => {
-                record.due_at = None;
-                self.close(&mut record, NodeStatus::Failure, Some(error));
-                self.put(at, record, true);
-            }
+            Follow::Fail(error) => self.give_back(at, record, error),
         }
         Ok(None)
     }
 
+    /// The child has ended well: the node gives what it gave.
+    async fn take(
+        &mut self,
+        at: At,
+        mut record: NodeRecord,
+        head: &Run,
+    ) -> Result<(), EngineError> {
+        let result = self.result_of(&record, head).await?;
+        record.due_at = None;
+        record.remove_extra(RETRIES_CHILD);
+        match self.fits(&result) {
+            Ok(()) => {
+                record.result = Some(result);
+                self.close(&mut record, NodeStatus::Success, None);
+            }
+            Err(error) => self.close(&mut record, NodeStatus::Failure, Some(error)),
+        }
+        self.put(at, record, true);
+        Ok(())
+    }
+
+    /// The attempt has failed; whether there is another one is for the node's policy to say.
+    fn give_back(&mut self, at: At, mut record: NodeRecord, error: NodeError) {
+        record.due_at = None;
+        record.remove_extra(RETRIES_CHILD);
+        self.fail_attempt(at, record, error);
+    }
+
     async fn what_became(&self, record: &NodeRecord, first: &RunId) -> Result<Follow, EngineError> {
         // Asked before the chain is read: an accepted retry is in what is read.
-        let asked = self.asked(&record.path).await?;
+        let asked = self.asked(record).await?;
         let Some(head) = self.head_of(first).await? else {
             let message = format!("run {first}, which this node started, is not there");
             return Ok(Follow::Fail(failed("child_not_found", message)));
         };
-        let retries = record.status != NodeStatus::Waiting || is_marked(record);
         Ok(match (head.status, asked) {
             (RunStatus::Success | RunStatus::Partial, _) => Follow::Take(Box::new(head)),
             (RunStatus::Waiting | RunStatus::Running, _) => Follow::Wait,
-            (RunStatus::Failure | RunStatus::Cancelled, None) if retries => Follow::Retry(head.id),
+            (RunStatus::Failure | RunStatus::Cancelled, None) if is_marked(record) => {
+                Follow::Retry(head.id)
+            }
             (RunStatus::Failure | RunStatus::Cancelled, asked) => {
                 let refusal = asked.and_then(|asked| asked.refusal);
-                Follow::Fail(ended_badly(&head, refusal))
+                Follow::Fail(self.ended_badly(&head, refusal).await?)
             }
         })
     }
 
-    /// The retry of the child that this run has asked for.
-    async fn asked(&self, path: &NodePath) -> Result<Option<Retry>, EngineError> {
-        let (store, id) = (&self.engine.store, self.retry_id(path)?);
+    /// How much is left of the time that the node gives an attempt; none if it gives all of it.
+    fn time_left(&self, at: At, record: &NodeRecord) -> Option<TimeDelta> {
+        let timeout = TimeDelta::from_std(self.state.node(at).timeout?).ok()?;
+        Some(timeout - self.waited(record))
+    }
+
+    /// How long the attempt at hand has waited.
+    fn waited(&self, record: &NodeRecord) -> TimeDelta {
+        let attempt = record.attempts.last();
+        let since = attempt.and_then(|attempt| attempt.started_at.parse::<Timestamp>().ok());
+        let now = self.engine.clock.now();
+        since.map_or(TimeDelta::zero(), |since| now - since)
+    }
+
+    /// The retry of the child that this attempt has asked for.
+    async fn asked(&self, record: &NodeRecord) -> Result<Option<Retry>, EngineError> {
+        let (store, id) = (&self.engine.store, self.retry_id(record)?);
         self.recorder
             .insist(|| store.retry(&self.context.organization_id, &id))
             .await
     }
 
-    async fn retry_child(&self, path: &NodePath, head: RunId) -> Result<(), EngineError> {
-        let child = ChildRetry {
-            retry_id: self.retry_id(path)?,
+    fn retry_of(&self, record: &NodeRecord, head: RunId) -> Result<ChildRetry, EngineError> {
+        Ok(ChildRetry {
+            retry_id: self.retry_id(record)?,
             organization_id: self.context.organization_id.clone(),
             source_run_id: head,
             parent_run_id: self.context.run_id.clone(),
-        };
-        self.recorder
-            .insist(|| self.engine.children.retry(child.clone()))
-            .await
+        })
     }
 
-    fn retry_id(&self, path: &NodePath) -> Result<RetryId, EngineError> {
-        let parts = format!(
-            "{}\n{}\n{path}",
-            self.context.organization_id, self.context.run_id
-        );
+    /// The first attempt's is that of its node.
+    fn retry_id(&self, record: &NodeRecord) -> Result<RetryId, EngineError> {
+        let (organization, run) = (&self.context.organization_id, &self.context.run_id);
+        let attempt = record.attempts.last().map(|attempt| attempt.number);
+        let attempt = attempt.filter(|number| *number > 1);
+        let attempt = attempt.map_or(String::new(), |number| format!("\n{number}"));
+        let parts = format!("{organization}\n{run}\n{}{attempt}", record.path);
         let id = format!("rty_child_{:x}", Sha256::digest(parts));
         id.parse()
             .map_err(|error| EngineError::Store(unfit(&id, &error)))
@@ -200,113 +237,31 @@ impl Drive<'_> {
             .await
     }
 
-    fn keep_waiting(&self, record: &mut NodeRecord) {
-        let now = self.engine.clock.now();
-        if record.status != NodeStatus::Waiting {
-            record.started_at = Some(format_timestamp(now));
-            record.status = NodeStatus::Waiting;
-        }
-        let started = record.started_at.as_deref();
-        let started = started.and_then(|text| text.parse::<Timestamp>().ok());
-        let waited = started.map_or(0, |started| (now - started).num_milliseconds());
+    /// Looks again after a pause, at the latest when no time is `left`.
+    fn keep_waiting(&mut self, at: At, mut record: NodeRecord, left: Option<TimeDelta>) {
+        let waited = self.waited(&record).num_milliseconds();
         let pause = (waited / 4).clamp(*PAUSE_MS.start(), *PAUSE_MS.end());
-        let due = now.checked_add_signed(TimeDelta::milliseconds(pause));
+        let pause = TimeDelta::milliseconds(pause);
+        let pause = left.map_or(pause, |left| pause.min(left));
+        let now = self.engine.clock.now();
+        let due = now.checked_add_signed(pause);
+        record.status = NodeStatus::Waiting;
         record.due_at = Some(format_timestamp(due.unwrap_or(now)));
-    }
-
-    /// What the node says of the child: which run it was in the end, and the results of its last
-    /// nodes.
-    async fn result_of(&self, record: &NodeRecord, head: &Run) -> Result<JsonText, EngineError> {
-        let (store, organization) = (&self.engine.store, &self.context.organization_id);
-        let workflow = match &head.workflow_id {
-            Some(id) => {
-                self.recorder
-                    .insist(|| store.workflow(organization, id))
-                    .await?
-            }
-            None => None,
-        };
-        let text = match &head.definition_hash {
-            Some(hash) => self.recorder.insist(|| store.definition(hash)).await?,
-            None => None,
-        };
-        let last = text.as_ref().map(last_nodes).unwrap_or_default();
-        let records = self
-            .recorder
-            .insist(|| store.nodes(&head.id, Some(&last)))
-            .await?;
-        let mut outputs = Map::new();
-        for record in records {
-            if let (NodeStatus::Success, Some(result)) = (record.status, &record.result) {
-                outputs.insert(record.path.to_string(), result.value()?);
-            }
-        }
-        Ok(JsonText::of(&json!({
-            "triggeredWorkflowId": head.workflow_id,
-            "triggeredWorkflowName": workflow.map(|workflow| workflow.name),
-            "runStatus": head.status,
-            "triggeredAt": record.started_at,
-            "runId": head.id,
-            "outputs": outputs,
-        })))
+        self.put(at, record, false);
     }
 }
 
 /// The record of a node that begins to wait for the child it started.
 pub(super) fn awaiting(mut record: NodeRecord, child: &RunId) -> NodeRecord {
-    let id = Value::from(child.as_str());
-    record.extra = Some(with(record.extra.as_ref(), CHILD_RUN_ID, id));
+    record.set_extra(CHILD_RUN_ID, child.as_str().into());
     record.status = NodeStatus::Waiting;
     record.due_at = record.started_at.clone();
     record
 }
 
-/// The nodes outside all loops that nothing follows.
-fn last_nodes(text: &JsonText) -> Vec<NodePath> {
-    let value = text.value().unwrap_or_default();
-    let Ok(definition) = Definition::parse(&value, &DefinitionLimits::STORED) else {
-        return Vec::new();
-    };
-    let top = &definition.body(crate::workflow::TOP).members;
-    let top = top.iter().map(|&position| definition.node(position));
-    let last = top.filter(|node| node.children.is_empty());
-    last.map(|node| NodePath::of(node.id.clone())).collect()
-}
-
 fn is_marked(record: &NodeRecord) -> bool {
     let extra = record.extra.as_ref().and_then(|extra| extra.value().ok());
     extra.is_some_and(|extra| extra.get(RETRIES_CHILD) == Some(&Value::Bool(true)))
-}
-
-fn with(extra: Option<&JsonText>, name: &str, value: Value) -> JsonText {
-    let members = extra.and_then(|extra| extra.value().ok());
-    let mut members = match members {
-        Some(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
-    members.insert(name.to_owned(), value);
-    JsonText::of(&Value::Object(members))
-}
-
-fn ended_badly(head: &Run, refusal: Option<Refusal>) -> NodeError {
-    if let Some(refusal) = refusal {
-        let (id, why) = (&head.id, &refusal.message);
-        let message = format!("run {id}, which this node waits for, can't be retried: {why}");
-        return failed(refusal.reason.as_str(), message);
-    }
-    let (id, status) = (&head.id, head.status.as_str());
-    let why = head.summary.as_deref().unwrap_or_default();
-    let message = format!("run {id}, which this node waited for, ended {status}. {why}");
-    let code = if head.status == RunStatus::Cancelled {
-        "child_cancelled"
-    } else {
-        "child_failed"
-    };
-    failed(code, message.trim_end().to_owned())
-}
-
-fn failed(code: &str, message: String) -> NodeError {
-    NodeError::new(ErrorClass::Permanent, code, message)
 }
 
 fn unfit(id: &str, error: &crate::domain::InvalidId) -> StoreError {

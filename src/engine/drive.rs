@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use serde_json::Value;
 
 use super::{
@@ -9,18 +10,14 @@ use super::{
     handler::{Handlers, RunContext, VariableSet},
     next::Next,
     recorder::Recorder,
+    settle::is_open,
     signals::Signals,
     state::RunState,
-    summary::summary,
 };
 use crate::{
     config::LimitsConfig,
-    domain::{
-        Clock, ErrorClass, JsonError, JsonText, LastAttempt, NodeError, NodeRecord, NodeStatus,
-        RunStatus, Timestamp, WaitingFor, format_timestamp,
-    },
-    store::{Claim, Finish, Finished, Parking, Store, StoreError, Written},
-    workflow::At,
+    domain::{Clock, JsonError, JsonText, NodeError, NodeStatus, RunStatus, Timestamp, WaitingFor},
+    store::{Claim, Parking, Store, StoreError, Written},
 };
 
 /// Leases a run may lose without a node outcome between them.
@@ -155,6 +152,9 @@ impl Drive<'_> {
             if let Some(stopped) = self.interruption().await? {
                 return Ok(stopped);
             }
+            if self.signals.resumed.notified().now_or_never().is_some() {
+                self.apply_signals().await?;
+            }
             if self.state.has_failed() {
                 return self.end(RunStatus::Failure).await;
             }
@@ -214,21 +214,6 @@ impl Drive<'_> {
         })
     }
 
-    /// Stores a record here and for the ledger.
-    pub(super) fn put(&mut self, at: At, record: NodeRecord, is_outcome: bool) {
-        self.recorder.add(record.clone(), is_outcome);
-        self.state.put(at, record);
-    }
-
-    fn skip(&mut self, at: At) {
-        // What is known of its effect stays: a later retry may run it after all.
-        let record = NodeRecord {
-            status: NodeStatus::Skipped,
-            ..self.state.blank(at)
-        };
-        self.put(at, record, false);
-    }
-
     /// Waits for what is due within a second; for anything else the worker is free meanwhile.
     async fn hold(&mut self, due_at: Option<Timestamp>) -> Result<Option<Stopped>, EngineError> {
         // A child may need the very slot that its parent would wait in.
@@ -242,6 +227,7 @@ impl Drive<'_> {
             () = self.signals.lost.cancelled() => {}
             () = self.signals.cancelled.cancelled() => {}
             () = self.signals.drain.cancelled() => {}
+            () = self.signals.resumed.notified() => self.apply_signals().await?,
             () = tokio::time::sleep(short) => {}
         }
         Ok(None)
@@ -249,10 +235,12 @@ impl Drive<'_> {
 
     async fn park(&mut self, due_at: Option<Timestamp>) -> Result<Stopped, EngineError> {
         let waiting_for = self.waiting_for();
+        let children: Vec<_> = self.awaited().into_iter().map(|(_, child)| child).collect();
         let parking = |checkpoint| Parking {
             checkpoint,
             waiting_for,
             due_at,
+            children,
         };
         Ok(match self.recorder.park(parking).await? {
             Written::Done { .. } => Stopped::Parked,
@@ -269,88 +257,6 @@ impl Drive<'_> {
             Some((NodeStatus::Waiting, _)) => WaitingFor::Child,
             Some(_) if record.is_some_and(|record| record.error.is_some()) => WaitingFor::NodeRetry,
             _ => WaitingFor::Delay,
-        }
-    }
-
-    async fn end(&mut self, status: RunStatus) -> Result<Stopped, EngineError> {
-        let summary = summary(status, &self.state);
-        let now = self.engine.clock.now();
-        match self
-            .recorder
-            .finish(|checkpoint| Finish {
-                checkpoint,
-                status,
-                summary,
-                now,
-            })
-            .await?
-        {
-            Finished::Ended => Ok(Stopped::Ended(status)),
-            Finished::LeaseLost => Ok(Stopped::LeaseLost),
-            Finished::CancelRequested => Box::pin(self.cancel()).await,
-            Finished::SignalsPending => {
-                self.apply_signals().await?;
-                Box::pin(self.end(status)).await
-            }
-        }
-    }
-
-    /// Ends the run `cancelled`, and the children that it waits for before it; what waits for a time
-    /// no longer does.
-    async fn cancel(&mut self) -> Result<Stopped, EngineError> {
-        self.cancel_children().await?;
-        self.settle_open_nodes(
-            NodeStatus::Cancelled,
-            ErrorClass::Cancelled,
-            "the run was cancelled",
-        );
-        self.end(RunStatus::Cancelled).await
-    }
-
-    /// Ends a run that keeps losing its workers.
-    async fn give_up(&mut self) -> Result<Stopped, EngineError> {
-        self.settle_open_nodes(
-            NodeStatus::Failure,
-            ErrorClass::Internal,
-            "five workers were lost while they executed this run",
-        );
-        self.end(RunStatus::Failure).await
-    }
-
-    /// Gives every started node an end. One with an effect may have had it: it is in doubt.
-    fn settle_open_nodes(&mut self, status: NodeStatus, class: ErrorClass, why: &str) {
-        let is_open = |record: &NodeRecord| match record.status {
-            NodeStatus::Running => true,
-            NodeStatus::Waiting | NodeStatus::Scheduled => status == NodeStatus::Cancelled,
-            NodeStatus::Pending
-            | NodeStatus::Success
-            | NodeStatus::Partial
-            | NodeStatus::Failure
-            | NodeStatus::Skipped
-            | NodeStatus::Cancelled => false,
-        };
-        let open: Vec<_> = self
-            .state
-            .records()
-            .filter(|(_, record)| is_open(record))
-            .map(|(at, record)| (at, record.clone()))
-            .collect();
-        let now = format_timestamp(self.engine.clock.now());
-        for (at, mut record) in open {
-            let in_doubt = record
-                .effect
-                .as_ref()
-                .is_some_and(crate::domain::EffectState::is_in_doubt);
-            let class = if in_doubt { ErrorClass::InDoubt } else { class };
-            if in_doubt {
-                record.effect = record
-                    .effect
-                    .map(|effect| effect.settled(LastAttempt::InDoubt));
-            }
-            record.error = Some(error_text(&NodeError::new(class, "interrupted", why)));
-            record.status = status;
-            record.finished_at = Some(now.clone());
-            self.put(at, record, true);
         }
     }
 
@@ -371,10 +277,13 @@ impl Drive<'_> {
         Ok(())
     }
 
-    /// The attempts that earlier workers recorded in this run.
+    /// The attempts that earlier workers recorded in this run. One that goes on is charged when it
+    /// ends; a call that its worker was lost in never does.
     fn charge_for_the_past(&mut self) {
-        for (_, record) in self.state.records() {
-            self.recorder.charge(&record.kind, record.attempts.len());
+        for (at, record) in self.state.records() {
+            let going_on = usize::from(is_open(record) && self.state.goes_on(at));
+            let ended = record.attempts.len() - going_on;
+            self.recorder.charge(&record.kind, ended);
         }
     }
 }

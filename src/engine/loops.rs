@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{drive::Drive, next::IterationEnd};
 use crate::{
     domain::{
-        Attempt, ErrorClass, JsonText, NodeError, NodeRecord, NodeStatus, Timestamp,
+        Attempt, ErrorClass, ITERATIONS, JsonText, NodeError, NodeRecord, NodeStatus, Timestamp,
         format_timestamp,
     },
     plan::stored_array,
@@ -21,7 +21,11 @@ impl Drive<'_> {
             Ok(found) => found,
             Err(error) => return self.fail_unstarted(at, &error),
         };
-        let record = started(record, input, now);
+        let mut record = started(record, input, now);
+        if items.is_empty() {
+            // No record of an iteration will show that it is a loop.
+            record.set_extra(ITERATIONS, 0.into());
+        }
         self.state.enter_loop(at, items);
         self.put(at, record, false);
     }
@@ -93,7 +97,15 @@ fn refused(code: &str, message: String) -> NodeError {
 }
 
 /// A record with the start mark of an attempt that sends nothing.
-pub(super) fn started(mut record: NodeRecord, input: JsonText, now: Timestamp) -> NodeRecord {
+pub(super) fn started(record: NodeRecord, input: JsonText, now: Timestamp) -> NodeRecord {
+    NodeRecord {
+        input: Some(input),
+        ..begun(record, now)
+    }
+}
+
+/// The same with the input that it has.
+pub(super) fn begun(mut record: NodeRecord, now: Timestamp) -> NodeRecord {
     let at = format_timestamp(now);
     let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
     record.attempts.push(Attempt {
@@ -104,7 +116,7 @@ pub(super) fn started(mut record: NodeRecord, input: JsonText, now: Timestamp) -
         error: None,
     });
     record.status = NodeStatus::Running;
-    record.input = Some(input);
+    record.due_at = None;
     record.started_at = record.started_at.or(Some(at));
     record.error = None;
     record.finished_at = None;

@@ -11,8 +11,10 @@
 
 mod awaited;
 mod call;
+mod child_end;
 mod children;
 mod drive;
+mod ending;
 mod handler;
 mod load;
 mod loops;
@@ -20,6 +22,7 @@ mod next;
 pub mod nodes;
 mod prepare;
 mod recorder;
+mod records;
 mod settle;
 mod signals;
 mod span;

@@ -1,5 +1,7 @@
 //! The pure question: what is next?
 
+use std::cmp::Reverse;
+
 use super::state::RunState;
 use crate::{
     domain::{NodeStatus, Timestamp},
@@ -68,7 +70,22 @@ impl RunState {
     /// What is next at `now`. Amortised constant: the order is topological, so what was passed
     /// over stays passed over until a wait ends.
     pub(super) fn next(&mut self, now: Timestamp) -> Next {
+        let mut has_come = false;
+        while self.dues.peek().is_some_and(|Reverse(due)| *due <= now) {
+            self.dues.pop();
+            has_come = true;
+        }
+        if has_come {
+            self.look_again();
+        }
         self.next_in(TOP, now)
+    }
+
+    /// A wait has ended: what it held up may stand before where the run has come to.
+    pub(super) fn look_again(&mut self) {
+        for progress in &mut self.progress {
+            progress.cursor = 0;
+        }
     }
 
     pub(super) fn progress_of(&mut self, frame: usize) -> &mut Progress {

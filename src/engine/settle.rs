@@ -112,7 +112,11 @@ impl Drive<'_> {
     }
 
     fn fail(&mut self, at: At, prepared: Prepared, error: NodeError) {
-        let mut record = failed(prepared, &error);
+        self.fail_attempt(at, failed(prepared, &error), error);
+    }
+
+    /// Ends an attempt that failed: there is another one, or the node has failed.
+    pub(super) fn fail_attempt(&mut self, at: At, mut record: NodeRecord, error: NodeError) {
         if let Some(delay) = self.another_attempt(at, &record, &error) {
             self.attempt_again(at, record, error, delay);
             return;
@@ -129,7 +133,9 @@ impl Drive<'_> {
             Some(effect) if effect.is_unsafe => SideEffects::Unsafe,
             _ => side_effects_of(node),
         };
-        let attempts = record.attempts.len();
+        // An attempt without an outcome was interrupted: it costs none. The one at hand has its own.
+        let ended = record.attempts.iter().filter(|a| a.finished_at.is_some());
+        let attempts = ended.count() + 1;
         if !policy.allows(error.class, effects, attempts) || self.signals.cancelled.is_cancelled() {
             return None;
         }
@@ -177,7 +183,7 @@ impl Drive<'_> {
         self.put(at, record, true);
     }
 
-    /// Ends a record and its last attempt.
+    /// Ends a record and its last attempt, which is charged if it had not ended.
     pub(super) fn close(
         &mut self,
         record: &mut NodeRecord,
@@ -185,9 +191,7 @@ impl Drive<'_> {
         error: Option<NodeError>,
     ) {
         self.end_record(record, status, error.as_ref());
-        if let Some(attempt) = record.attempts.last_mut() {
-            attempt.finished_at.clone_from(&record.finished_at);
-            attempt.error = error;
+        if end_attempt(record, error) {
             self.recorder.charge(&record.kind, 1);
         }
     }
@@ -225,6 +229,22 @@ fn failed(prepared: Prepared, error: &NodeError) -> NodeRecord {
     let mut record = prepared.record;
     record.effect = record.effect.map(|effect| effect.settled(last));
     record
+}
+
+/// Whether the last attempt of a record has no outcome.
+pub(super) fn is_open(record: &NodeRecord) -> bool {
+    let last = record.attempts.last();
+    last.is_some_and(|attempt| attempt.finished_at.is_none())
+}
+
+/// Ends the last attempt of a record with it; whether it was open.
+pub(super) fn end_attempt(record: &mut NodeRecord, error: Option<NodeError>) -> bool {
+    let was_open = is_open(record);
+    if let Some(attempt) = record.attempts.last_mut() {
+        attempt.finished_at.clone_from(&record.finished_at);
+        attempt.error = error;
+    }
+    was_open
 }
 
 fn permanent(code: &str, message: String) -> NodeError {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The code of a call that was not made because its lease is over.
@@ -13,6 +13,8 @@ pub(super) const LEASE_OVER: &str = "lease_over";
 pub struct Signals {
     /// Somebody asked for the run's cancellation.
     pub cancelled: CancellationToken,
+    /// Somebody resumed a wait of the run: a word that is kept until it is taken.
+    pub resumed: Arc<Notify>,
     /// The lease is lost, or could not be renewed for too long: write and send nothing more.
     pub lost: CancellationToken,
     /// Until when the lease may be relied on: asked right before anything is sent.

@@ -2,7 +2,8 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
     rc::Rc,
     sync::{Arc, OnceLock},
 };
@@ -55,6 +56,8 @@ pub(super) struct RunState {
     /// By frame.
     pub(super) progress: Vec<Progress>,
     pub(super) loops: HashMap<At, Loop>,
+    /// When what waits for a time was due when it began to: some of them have ended since.
+    pub(super) dues: BinaryHeap<Reverse<Timestamp>>,
     variables: Map<String, Value>,
     props: Map<String, Value>,
     workflow_id: Option<String>,
@@ -80,6 +83,7 @@ impl RunState {
             frames: Frames::new(&definition),
             progress: Vec::new(),
             loops: HashMap::new(),
+            dues: BinaryHeap::new(),
             variables: Map::new(),
             props: object(run.prop_values.value()?),
             workflow_id: run.workflow_id.clone(),
@@ -234,6 +238,22 @@ impl RunState {
         self.has_partial(TOP)
     }
 
+    /// Whether what a node has begun goes on although nobody executes it: a wait, or a loop that
+    /// was entered.
+    pub(super) fn goes_on(&self, at: At) -> bool {
+        match self.status(at) {
+            NodeStatus::Waiting => true,
+            NodeStatus::Running => self.loops.contains_key(&at),
+            NodeStatus::Pending
+            | NodeStatus::Success
+            | NodeStatus::Partial
+            | NodeStatus::Failure
+            | NodeStatus::Skipped
+            | NodeStatus::Scheduled
+            | NodeStatus::Cancelled => false,
+        }
+    }
+
     /// Bytes of all inputs and results.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -251,6 +271,7 @@ impl RunState {
         };
         let before = self.frames.put(&self.definition, at, slot);
         self.bytes -= before.map_or(0, |slot| record_bytes(&slot.record));
+        self.dues.extend(self.due(at).map(Reverse));
     }
 
     /// Whether a node's failure lets the nodes below it run.

@@ -6,11 +6,14 @@ use crate::domain::{NodeRecord, NodeStatus, RunStatus};
 /// The longest part of an error's message that goes into the sentence, in characters.
 const MOST_MESSAGE: usize = 200;
 
-/// The sentence for a run that ends `status`.
-pub(super) fn summary(status: RunStatus, state: &RunState) -> String {
+/// The sentence for a run that ends `status`; `why` is a cause that is no node's failure.
+pub(super) fn summary(status: RunStatus, why: Option<&str>, state: &RunState) -> String {
     let counts = Counts::of(state);
     match status {
-        RunStatus::Failure => format!("Failed{}: {counts}.", first_failure(state)),
+        RunStatus::Failure => match why {
+            Some(why) => format!("Failed, as {why}: {counts}."),
+            None => format!("Failed{}: {counts}.", first_failure(state)),
+        },
         RunStatus::Cancelled => format!("Cancelled: {counts}."),
         RunStatus::Partial => format!("Partly succeeded: {counts}."),
         RunStatus::Success | RunStatus::Running | RunStatus::Waiting => {

@@ -73,7 +73,7 @@ impl Drive<'_> {
         // Whatever became of the node, the signal is dealt with.
         self.recorder.add_applied(signal.path.clone());
         let at = self.state.find(&signal.path);
-        let Some(at) = at.filter(|at| self.state.status(*at) == NodeStatus::Waiting) else {
+        let Some(at) = at.filter(|at| self.is_armed(*at)) else {
             return;
         };
         let mut record = self.state.blank(at);
@@ -94,7 +94,25 @@ impl Drive<'_> {
         record.branch = Some(branch.to_owned());
         record.due_at = None;
         self.close(&mut record, NodeStatus::Success, None);
-        self.put(at, record, true);
+        self.write(at, record, true);
+        // What is below it may stand before where the run has come to.
+        self.state.look_again();
+    }
+
+    /// Whether a signal ends the wait of this node. Also of one that a cancellation has just ended:
+    /// the signal came before it, or the cancellation would be in the ledger.
+    fn is_armed(&self, at: At) -> bool {
+        match self.state.status(at) {
+            NodeStatus::Waiting => true,
+            NodeStatus::Cancelled => self.state.node(at).kind == WAIT,
+            NodeStatus::Pending
+            | NodeStatus::Running
+            | NodeStatus::Success
+            | NodeStatus::Partial
+            | NodeStatus::Failure
+            | NodeStatus::Skipped
+            | NodeStatus::Scheduled => false,
+        }
     }
 }
 

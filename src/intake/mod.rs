@@ -261,6 +261,7 @@ impl Intake {
         let resumed = resumed.await?;
         if resumed == Resumed::Resumed {
             self.hints.something_is_due();
+            self.hints.resumed(run);
         }
         Ok(resumed)
     }

@@ -321,8 +321,7 @@ ledger! {
     /// Ends the lease of rows that were not sent: they are due at once.
     ask fn give_back(&self, runs: &[RunId]) -> ();
 
-    /// How much is with the broker, and how much the workers take. A worker that was not seen for
-    /// 15 s is gone.
+    /// How much is with the broker, and how much the workers that were seen within 15 s take.
     ask fn window(&self) -> Window;
 
     /// Notes that a worker lives.
@@ -333,6 +332,9 @@ ledger! {
 
     /// Those of these runs whose cancellation was asked for.
     ask fn cancel_requested(&self, runs: &[RunId]) -> Vec<RunId>;
+
+    /// Those of these runs that have signals which no record has yet.
+    ask fn signalled(&self, runs: &[RunId]) -> Vec<RunId>;
 
     /// Records that these rows, leased before, are with the broker. A row that was replaced
     /// meanwhile (its run was claimed and is due again) stays due.
@@ -366,16 +368,15 @@ ledger! {
     /// Writes what happened to some nodes. Its cost does not grow with the run's state.
     decide fn checkpoint(&self, fence: &Fence, checkpoint: &Checkpoint) -> Written;
 
-    /// Writes a checkpoint, gives the lease back and leaves the run `waiting` until it is due; if
-    /// a cancellation was asked for meanwhile, or a signal came, it is due at once.
+    /// Writes a checkpoint, gives the lease back and leaves the run `waiting` until it is due: at
+    /// once if a cancellation or a signal came meanwhile, or a child that it waits for has ended.
     decide fn park(&self, fence: &Fence, parking: &Parking) -> Written;
 
     /// Writes the last checkpoint and ends the run, unless a cancellation was asked for or a signal
     /// came that the end does not know of.
     decide fn finish(&self, fence: &Fence, finish: &Finish) -> Finished;
 
-    /// Gives a lease back before the run has ended (the worker stops): the run is due at once, and
-    /// the lease does not count as lost.
+    /// Gives a lease back, as the worker stops: the run is due at once, and no lease was lost.
     decide fn release(&self, fence: &Fence) -> Written;
 
     /// Extends the leases that are still held under these fences, on a connection of its own.

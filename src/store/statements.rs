@@ -33,7 +33,7 @@ pub(super) trait Engine: Sync {
 pub(super) struct Cancellation {
     /// When, as shown.
     pub(super) finished_at: String,
-    /// The error of a node that was running and has an effect.
+    /// The error of a node that has an effect and was running or in doubt.
     pub(super) in_doubt: JsonText,
     /// The error of every other one.
     pub(super) cancelled: JsonText,

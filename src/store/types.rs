@@ -398,6 +398,8 @@ pub struct Parking {
     pub waiting_for: WaitingFor,
     /// When it is due; none if only a signal wakes it.
     pub due_at: Option<Timestamp>,
+    /// The runs that it waits for, each the first of a chain.
+    pub children: Vec<RunId>,
 }
 
 /// A run's end.

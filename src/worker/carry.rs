@@ -102,6 +102,8 @@ impl<'a> Carry<'a> {
                 && let Some(child) = source.child_run_id()
             {
                 extra.insert(CHILD_RUN_ID.to_owned(), child.as_str().into());
+                // What the child was started with: the node goes on with that one.
+                record.input.clone_from(&source.input);
             }
         }
         record.extra = text_of(extra);

@@ -124,6 +124,13 @@ impl Held {
         }
     }
 
+    /// A wait of the run has ended: whoever executes it looks what came.
+    pub(super) fn resume(&self, run: &RunId) {
+        if let Some(entry) = self.entries().get(run) {
+            entry.signals.resumed.notify_one();
+        }
+    }
+
     pub(super) fn for_all(&self, tell: impl Fn(&Signals)) {
         self.entries()
             .values()
@@ -182,5 +189,15 @@ mod tests {
         );
         assert!(!kept.lost.is_cancelled() && kept.cancelled.is_cancelled());
         assert!(gone.lost.is_cancelled() && !gone.cancelled.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn the_word_of_a_resume_is_kept_for_whoever_executes_the_run() {
+        let held = Held::default();
+        let signals = Signals::default();
+        let _holding = held.hold(fence("a", 1), signals.clone(), Instant::now());
+        held.resume(&"a".parse().unwrap());
+        held.resume(&"b".parse().unwrap());
+        signals.resumed.notified().await;
     }
 }

@@ -51,15 +51,20 @@ async fn renew(store: &Store, held: &Held, ttl: Duration) {
     }
 }
 
-/// Passes cancellations asked for in this process on to the runs held.
+/// Passes cancellations and resumes that come to this process on to the runs held.
 pub(super) async fn listen(hints: Hints, held: Held, stop: CancellationToken) {
-    let mut cancellations = hints.cancellations();
+    let (mut cancellations, mut resumes) = (hints.cancellations(), hints.resumes());
     loop {
+        // Who missed some learns it from the ledger.
         tokio::select! {
             () = stop.cancelled() => return,
             run = cancellations.recv() => match run {
                 Ok(run) => held.cancel(&run),
-                // Missed some: the next renewal tells.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            run = resumes.recv() => match run {
+                Ok(run) => held.resume(&run),
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             },
@@ -67,12 +72,12 @@ pub(super) async fn listen(hints: Hints, held: Held, stop: CancellationToken) {
     }
 }
 
-/// How often the ledger is asked whether a run held here is to be cancelled: the request may have
-/// come to another process.
+/// How often the ledger is asked whether a run held here is to be cancelled, or has a signal: they
+/// may have come to another process.
 const ASK: Duration = Duration::from_secs(1);
 
-/// Passes cancellations asked for in other processes on to the runs held.
-pub(super) async fn ask_for_cancellations(store: Store, held: Held, stop: CancellationToken) {
+/// Passes cancellations and resumes that came to other processes on to the runs held.
+pub(super) async fn ask(store: Store, held: Held, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -82,10 +87,14 @@ pub(super) async fn ask_for_cancellations(store: Store, held: Held, stop: Cancel
         if runs.is_empty() {
             continue;
         }
-        // Bounded like a renewal, which tells the same.
+        // Bounded like a renewal.
         let asked = tokio::time::timeout(ASK, store.cancel_requested(&runs)).await;
         for run in asked.ok().and_then(Result::ok).unwrap_or_default() {
             held.cancel(&run);
+        }
+        let asked = tokio::time::timeout(ASK, store.signalled(&runs)).await;
+        for run in asked.ok().and_then(Result::ok).unwrap_or_default() {
+            held.resume(&run);
         }
     }
 }

@@ -140,7 +140,7 @@ impl Worker {
         let ttl = self.parts.config.lease();
         let keep = lease::keep(store.clone(), held.clone(), ttl, stop.child_token());
         let listen = lease::listen(self.parts.hints.clone(), held.clone(), stop.child_token());
-        let ask = lease::ask_for_cancellations(store.clone(), held, stop.child_token());
+        let ask = lease::ask(store.clone(), held, stop.child_token());
         let report = upkeep::report(
             store,
             Arc::clone(&self.name),

@@ -45,6 +45,32 @@ impl Node {
     }
 }
 
+/// Refuses a policy of a node that has none: a loop and a wait are not attempted.
+pub(super) fn check_own_policy(node: &Node) -> Result<(), DefinitionError> {
+    let instead = match node.kind.as_str() {
+        _ if node.loop_body.is_some() => [
+            "put `retry` on the nodes of its body",
+            "put `timeoutMs` on the nodes of its body",
+        ],
+        "wait" => [
+            "what follows when nobody comes belongs under its branch `timed_out`",
+            "`payload.timeoutMs` says how long it waits",
+        ],
+        _ => return Ok(()),
+    };
+    let given = [
+        ("retry", node.retry.is_some()),
+        ("timeoutMs", node.timeout.is_some()),
+    ];
+    for ((member, is_given), instead) in given.into_iter().zip(instead) {
+        if is_given {
+            let message = format!("does nothing on a node of type {}: {instead}", node.kind);
+            return Err(DefinitionError::new(message).at_field(member));
+        }
+    }
+    Ok(())
+}
+
 /// Reads `retry`; what says nothing is no policy.
 pub(super) fn read_retry(
     source: &Map<String, Value>,

@@ -8,13 +8,14 @@ use super::{
         CONDITION, CONDITION_KIND, ExpressionLimits, Head, Operand, Path, Segment, Template,
         check_shape,
     },
+    policy::check_own_policy,
 };
 use crate::domain::ErrorClass;
 
 impl Definition {
     /// Checks every expression of every node: that it can be read, and that it points at an
     /// ancestor, a trigger, a declared variable or a known head. Conditions must have the shape
-    /// of one.
+    /// of one. A policy must not stand where it would do nothing.
     ///
     /// For starts only. An imported run is not refused for such a fault: what can't be read or is
     /// missing fails its node when it runs.
@@ -28,6 +29,7 @@ impl Definition {
                 continue;
             }
             check_retried(node).map_err(|e| e.at_node(self.id(position)))?;
+            check_own_policy(node).map_err(|e| e.at_node(self.id(position)))?;
             let mut walk = Walk {
                 definition: self,
                 limits,

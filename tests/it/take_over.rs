@@ -16,6 +16,7 @@ use redrive::{
 use serde_json::{Value, json};
 
 use crate::support::{
+    installation::caller,
     ledger::Ledger,
     on_both_engines,
     rows::{DONE, checkpoint, claim, header, id, new_start, node, run},
@@ -29,6 +30,8 @@ on_both_engines![
     an_unsafe_failure_that_is_tolerated_lets_the_run_go_on,
     a_kind_that_is_unsafe_is_not_repeated_either,
     five_lost_leases_end_the_run,
+    a_loop_given_up_goes_on_in_a_retry,
+    a_lost_call_is_no_attempt_of_its_nodes_policy,
     an_outcome_between_them_forgives_lost_leases,
 ];
 
@@ -59,11 +62,17 @@ struct Scene {
     ledger: Ledger,
     target: Target,
     engine: Engine,
+    intake: Intake,
 }
 
 impl Scene {
     /// root -> pay -> tell, of which `pay` is as given.
     async fn new(ledger: Ledger, pay: impl FnOnce(&mut Value)) -> Self {
+        Self::with(ledger, |nodes| pay(&mut nodes["pay"])).await
+    }
+
+    /// root -> pay -> tell, and what is changed.
+    async fn with(ledger: Ledger, change: impl FnOnce(&mut Value)) -> Self {
         let target = Target::start().await;
         let call = |path: &str, body: Value| json!({ "url": target.url(path), "method": "POST", "body": body });
         let mut definition = json!({ "nodes": {
@@ -74,7 +83,7 @@ impl Scene {
             },
             "tell": { "type": "http-request", "payload": call("/tell", json!("{{$nodes.pay.status}}")) }
         }});
-        pay(&mut definition["nodes"]["pay"]);
+        change(&mut definition["nodes"]);
         let mut trigger = node("root", NodeStatus::Success);
         trigger.result = Some(JsonText::of(&json!({ "x": "resolved anew" })));
         let start = NewStart {
@@ -114,12 +123,13 @@ impl Scene {
             LimitsConfig::default(),
             BTreeMap::new(),
             Duration::from_secs(1),
-            Arc::new(AcceptsChildren::new(intake)),
+            Arc::new(AcceptsChildren::new(intake.clone())),
         );
         Self {
             ledger,
             target,
             engine,
+            intake,
         }
     }
 
@@ -260,6 +270,68 @@ async fn five_lost_leases_end_the_run(ledger: Ledger) {
     assert_eq!(scene.take_over().await, RunStatus::Failure);
     assert_eq!(json!(scene.failure().await.class), "in_doubt");
     assert!(scene.target.calls().is_empty());
+    scene.ledger.remove().await;
+}
+
+/// Loops around the call that the workers die of: `pay`, and `inner` inside it.
+fn nested(nodes: &mut Value) {
+    let call = nodes["pay"].take();
+    let tolerant = |array: Value, body: &str| json!({ "type": "for-each", "payload": { "array": array }, "onError": "continue", "loopBody": [body] });
+    nodes["pay"] = tolerant(json!([0, 1]), "inner");
+    nodes["pay"]["children"] = call["children"].clone();
+    nodes["inner"] = tolerant(json!([0, 1]), "a");
+    nodes["a"] = call;
+    nodes["a"]["children"] = json!([]);
+}
+
+async fn a_loop_given_up_goes_on_in_a_retry(ledger: Ledger) {
+    let scene = Scene::with(ledger, nested).await;
+    let claim = scene.claim().await;
+    let signals = Signals::default();
+    let _never = scene.target.hold("/pay");
+    tokio::select! {
+        _ = scene.engine.execute(&claim, &signals) => panic!("nobody answers"),
+        () = scene.target.until_called("/pay", 1) => {}
+    }
+    scene.lose_the_lease().await;
+    for lost in 1..5 {
+        assert_eq!(scene.claim().await.lost_leases, lost);
+        scene.lose_the_lease().await;
+    }
+    assert_eq!(scene.take_over().await, RunStatus::Failure);
+    let ended = run(&scene.ledger.store, RUN).await;
+    let summary = ended.summary.unwrap();
+    assert!(summary.contains("workers were lost"), "{summary}");
+    let inspected = scene.intake.plan(&caller(), &id(RUN), None).await.unwrap();
+    let planned = inspected.planned.unwrap();
+    let verdicts: Vec<_> = planned
+        .lines()
+        .map(|(line, _)| (line.path.to_string(), json!(line.verdict)))
+        .filter(|(path, _)| path.starts_with("pay"))
+        .collect();
+    let expected = [
+        ("pay", "execute"),
+        ("pay[0].inner", "execute"),
+        ("pay[0].inner[0].a", "in_doubt"),
+        ("pay[0].inner[1].a", "execute"),
+        ("pay[1].inner", "execute"),
+        ("pay[1].inner[*].a", "execute"),
+    ];
+    let expected = expected.map(|(path, verdict)| (path.to_owned(), json!(verdict)));
+    assert_eq!(verdicts, expected);
+    scene.ledger.remove().await;
+}
+
+async fn a_lost_call_is_no_attempt_of_its_nodes_policy(ledger: Ledger) {
+    let scene = Scene::new(ledger, |pay| {
+        pay["retry"] = json!({ "maxAttempts": 2, "initialDelayMs": 1 });
+    })
+    .await;
+    scene.die_in("http-request", true).await;
+    scene.target.answer_with("/pay", [503]);
+    assert_eq!(scene.take_over().await, RunStatus::Success);
+    assert_eq!(scene.paid().len(), 2);
+    assert_eq!(scene.pay().await.attempts.len(), 3);
     scene.ledger.remove().await;
 }
 

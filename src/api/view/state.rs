@@ -10,7 +10,9 @@ use super::{
     Detail,
     level::{Branch, Level},
 };
-use crate::domain::{EffectState, ITERATIONS, JsonText, NodeRecord, NodeStatus, Run};
+use crate::domain::{
+    EffectState, ITERATIONS, JsonText, NodeRecord, NodeStatus, RETRIES_CHILD, Run,
+};
 
 /// What is shown instead of a secret.
 const MASK: &str = "***";
@@ -192,7 +194,7 @@ pub(super) fn serialize_record<S: Serializer>(
     let extra = node.extra.as_ref().and_then(|extra| extra.value().ok());
     if let Some(Value::Object(extra)) = extra {
         for (name, mut value) in extra {
-            if OWN_MEMBERS.contains(&name.as_str()) {
+            if OWN_MEMBERS.contains(&name.as_str()) || name == RETRIES_CHILD {
                 continue;
             }
             if name == ITERATIONS {

@@ -1,6 +1,6 @@
 //! What the holder of a lease writes: checkpoints, pauses, the end.
 
-use crate::domain::{RetryEvent, RunStatus, WaitingFor, format_timestamp};
+use crate::domain::{RetryEvent, RunId, RunStatus, WaitingFor, format_timestamp};
 
 use super::{
     super::{Checkpoint, Fence, Finish, Finished, Parking, Written},
@@ -66,9 +66,11 @@ pub(in crate::store) async fn park<E: Engine>(
         return Ok(Written::LeaseLost);
     };
     write(&mut tx, &mut locked, &parking.checkpoint).await?;
-    // A cancellation and a signal wait for nothing: the next holder sees to them.
+    // What came meanwhile waits for nothing: the next holder sees to it.
     let cancel_requested = locked.run.cancel_requested_at.is_some();
-    let is_due = cancel_requested || tx.has_signals(&fence.run_id).await?;
+    let is_due = cancel_requested
+        || tx.has_signals(&fence.run_id).await?
+        || has_ended_child(&mut tx, &parking.children).await?;
     wait(
         &mut locked,
         if is_due {
@@ -85,6 +87,22 @@ pub(in crate::store) async fn park<E: Engine>(
     }
     tx.commit().await?;
     Ok(Written::Done { cancel_requested })
+}
+
+/// Whether one of these chains has ended. Its head is locked: an end that comes after this finds the
+/// parent waiting, and wakes it.
+async fn has_ended_child<T: Statements + Send>(
+    tx: &mut T,
+    children: &[RunId],
+) -> Result<bool, StoreError> {
+    for first in children {
+        let head = tx.head(first).await?;
+        let head = tx.lock_run(head.as_ref().unwrap_or(first)).await?;
+        if head.is_some_and(|head| head.run.status.is_ended()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes the last checkpoint and ends the run. Ending and cancelling meet under the run's lock:

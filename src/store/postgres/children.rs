@@ -20,10 +20,12 @@ const CHILD_DEPTH: &str = "
       join children on children.run_id = runs.root_run_id
      where runs.id = $1";
 
+// One that is scheduled waits for its next attempt, which goes on with the same child.
 const WAITS_FOR_CHILD: &str = "
     select exists (
         select 1 from nodes
-         where run_id = $1 and status = 'waiting' and type = 'trigger-workflow')";
+         where run_id = $1 and status in ('waiting', 'scheduled')
+           and type = 'trigger-workflow')";
 
 // The node may be that of a retry of the run that started the child.
 const WAITING_PARENTS: &str = "
@@ -32,7 +34,12 @@ const WAITING_PARENTS: &str = "
       join children on children.run_id = child.root_run_id
       join runs as parent on parent.id = children.parent_run_id
       join runs as waiting on waiting.root_run_id = parent.root_run_id
-     where child.id = $1 and waiting.status = 'waiting' and waiting.waiting_for = 'child'";
+     where child.id = $1
+       and waiting.status = 'waiting'
+       -- Whatever else it waits for first.
+       and exists (
+        select 1 from nodes
+         where run_id = waiting.id and status = 'waiting' and type = 'trigger-workflow')";
 
 /// Notes which node started a run.
 pub(super) async fn insert_child(

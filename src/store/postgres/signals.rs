@@ -5,7 +5,10 @@ use sqlx::PgConnection;
 use crate::domain::{JsonText, NodePath, RunId, Timestamp};
 
 use super::{
-    super::{Signal, SignalKind, StoreError, rows::SignalRow},
+    super::{
+        Signal, SignalKind, StoreError,
+        rows::{SignalRow, read_run_id},
+    },
     PostgresStore,
     read::texts,
 };
@@ -27,6 +30,9 @@ const SIGNALS: &str = "
 
 const HAS_SIGNALS: &str = "
     select exists (select 1 from signals where run_id = $1 and not applied)";
+
+const SIGNALLED: &str = "
+    select distinct run_id from signals where run_id = any ($1::text[]) and not applied";
 
 const APPLY_SIGNALS: &str = "
     update signals set applied = true where run_id = $1 and path = any ($2::text[])";
@@ -96,5 +102,16 @@ impl PostgresStore {
             .fetch_all(&self.pool)
             .await?;
         rows.into_iter().map(Signal::try_from).collect()
+    }
+
+    pub(in crate::store) async fn signalled(
+        &self,
+        runs: &[RunId],
+    ) -> Result<Vec<RunId>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar(SIGNALLED)
+            .bind(texts(runs))
+            .fetch_all(&self.lease_pool)
+            .await?;
+        ids.iter().map(|id| read_run_id("signals", id)).collect()
     }
 }

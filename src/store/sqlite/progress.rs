@@ -42,7 +42,9 @@ const COPY_NODES: &str = "
 const CANCEL_NODES: &str = "
     update nodes
        set status = 'cancelled', finished_at = $2, due_at = null,
-           error = case when status = 'running' and effect is not null and type <> 'for-each'
+           error = case when effect is not null and type <> 'for-each'
+                             and (status = 'running' or effect ->> 'doubted' = 1
+                                  or effect ->> 'last' = 'in_flight')
                         then $3 else $4 end
      where run_id = $1 and status in ('running', 'waiting', 'scheduled')";
 

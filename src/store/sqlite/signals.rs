@@ -5,7 +5,10 @@ use sqlx::SqliteConnection;
 use crate::domain::{JsonText, NodePath, RunId, Timestamp};
 
 use super::{
-    super::{Signal, SignalKind, StoreError, rows::SignalRow},
+    super::{
+        Signal, SignalKind, StoreError,
+        rows::{SignalRow, read_run_id},
+    },
     SqliteStore,
     read::texts,
     time::text,
@@ -28,6 +31,11 @@ const SIGNALS: &str = "
 
 const HAS_SIGNALS: &str = "
     select exists (select 1 from signals where run_id = $1 and applied = 0)";
+
+const SIGNALLED: &str = "
+    select distinct run_id
+      from signals
+     where run_id in (select value from json_each($1)) and applied = 0";
 
 const APPLY_SIGNALS: &str = "
     update signals set applied = 1 where run_id = $1 and path in (select value from json_each($2))";
@@ -100,5 +108,16 @@ impl SqliteStore {
             .fetch_all(&self.reader)
             .await?;
         rows.into_iter().map(Signal::try_from).collect()
+    }
+
+    pub(in crate::store) async fn signalled(
+        &self,
+        runs: &[RunId],
+    ) -> Result<Vec<RunId>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar(SIGNALLED)
+            .bind(texts(runs))
+            .fetch_all(&self.reader)
+            .await?;
+        ids.iter().map(|id| read_run_id("signals", id)).collect()
     }
 }

@@ -131,3 +131,44 @@ fn a_condition_must_have_the_shape_of_one() {
         assert_eq!(start(&payload), Ok(()));
     }
 }
+
+/// `root -> n`, a loop over `b` if it is a `for-each`, with one more member.
+fn start_node(kind: &str, member: &str, value: &Value) -> Result<(), String> {
+    let mut node = json!({"type": kind, "payload": {"array": []}});
+    node[member] = value.clone();
+    if kind == "for-each" {
+        node["loopBody"] = json!(["b"]);
+    }
+    let definition = parse(&json!({
+        "nodes": {
+            "root": {"type": "manual", "children": ["n"]},
+            "n": node,
+            "b": {"type": "log"}
+        },
+        "triggerNodeIds": ["root"]
+    }))
+    .unwrap();
+    definition
+        .validate_for_start(&ExpressionLimits::default())
+        .map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_policy_where_it_would_do_nothing_is_refused_with_what_to_use() {
+    let retry = json!({"maxAttempts": 2});
+    for (kind, member, value, instead) in [
+        ("wait", "retry", &retry, "`timed_out`"),
+        ("wait", "timeoutMs", &json!(1_000), "`payload.timeoutMs`"),
+        ("for-each", "retry", &retry, "nodes of its body"),
+        ("for-each", "timeoutMs", &json!(1_000), "nodes of its body"),
+    ] {
+        let refused = start_node(kind, member, value).unwrap_err();
+        assert!(refused.contains(member), "{refused}");
+        assert!(refused.contains(instead), "{refused}");
+    }
+    for kind in ["log", "trigger-workflow"] {
+        assert_eq!(start_node(kind, "retry", &retry), Ok(()));
+        assert_eq!(start_node(kind, "timeoutMs", &json!(1_000)), Ok(()));
+    }
+    assert_eq!(start_node("wait", "retry", &json!({})), Ok(()));
+}

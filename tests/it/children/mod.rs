@@ -14,6 +14,11 @@ on_both_engines![
     children_that_are_waited_for_are_cancelled_with_their_parent,
     each_iteration_waits_for_a_child_of_its_own,
     what_a_child_gives_is_held_to_the_limit_of_a_result,
+    a_cancelled_child_that_is_still_ending_is_retried_with_its_parent,
+    a_node_retries_its_child_by_its_own_policy,
+    a_child_that_takes_too_long_fails_its_node_only,
+    a_child_is_cancelled_with_its_parent_between_two_attempts,
+    a_partial_child_gives_what_its_last_loop_gave,
 ];
 
 /// root -> pay -> note, registered as `wf_c`.
@@ -114,6 +119,12 @@ async fn a_failed_child_is_retried_from_its_own_failure_point(ledger: Ledger) {
     let last = app.retry(&again).await;
     let ended = app.ended(&last).await;
     assert_eq!(ended["status"], "success", "{ended:#}");
+    let start = &ended["executionState"]["start"];
+    assert_eq!(start["input"]["payload"], json!({ "n": 7 }), "{start:#}");
+    assert_eq!(start["attempts"].as_array().unwrap().len(), 1, "{start:#}");
+    assert!(start["attempts"][0]["finishedAt"].is_string(), "{start:#}");
+    assert!(start.get("retriesChild").is_none(), "{start:#}");
+    assert_eq!(ended["totalCu"], 2, "this node and the one after it");
     assert_eq!(target.calls_of("/first").len(), 1, "it had succeeded");
     let keys: Vec<_> = target
         .calls_of("/pay")
@@ -184,7 +195,9 @@ async fn a_live_child_is_waited_for_when_its_parent_is_retried(ledger: Ledger) {
     let retried = app.retry(&only_child(&app).await).await;
     target.until_called("/pay", 2).await;
     let again = app.retry(&run).await;
-    waiting_for_child(&app, &again).await;
+    let held = waiting_for_child(&app, &again).await;
+    let start = &held["executionState"]["start"];
+    assert!(start.get("retriesChild").is_none(), "{start:#}");
     gate.notify_one();
     let ended = app.ended(&again).await;
     assert_eq!(ended["status"], "success", "{ended:#}");
@@ -309,5 +322,133 @@ async fn what_a_child_gives_is_held_to_the_limit_of_a_result(ledger: Ledger) {
     let start = &ended["executionState"]["start"];
     assert_eq!(start["error"]["code"], "result_too_large", "{start:#}");
     assert!(start["result"].is_null(), "{start:#}");
+    app.stop().await;
+}
+
+async fn a_cancelled_child_that_is_still_ending_is_retried_with_its_parent(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    register(&app, &target, &json!({})).await;
+    let gate = target.hold("/pay");
+    let run = app.start_run(&parent(&target), &json!({ "n": 7 })).await;
+    target.until_called("/pay", 1).await;
+    waiting_for_child(&app, &run).await;
+    app.post(&format!("/v1/runs/{run}/cancel"), &json!({}))
+        .await;
+    assert_eq!(app.ended(&run).await["status"], "cancelled");
+    let again = app.retry(&run).await;
+    waiting_for_child(&app, &again).await;
+    gate.notify_one();
+    let ended = app.ended(&again).await;
+    assert_eq!(ended["status"], "success", "{ended:#}");
+    assert_eq!(target.calls_of("/done")[0].body, "success: noted 7");
+    assert_eq!(target.calls_of("/pay").len(), 1, "its call had ended well");
+    assert_eq!(children(&app).await.len(), 2, "the child and its retry");
+    app.stop().await;
+}
+
+async fn a_node_retries_its_child_by_its_own_policy(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    register(&app, &target, &json!({})).await;
+    let mut definition = parent(&target);
+    definition["nodes"]["start"]["retry"] = json!({ "maxAttempts": 3, "initialDelayMs": 20 });
+    target.answer_with("/pay", [503, 503]);
+    let run = app.start_run(&definition, &json!({ "n": 7 })).await;
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "success", "{ended:#}");
+    let attempts = &ended["executionState"]["start"]["attempts"];
+    let codes: Vec<_> = attempts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| (attempt["number"].clone(), attempt["error"]["code"].clone()))
+        .collect();
+    let failed = json!("child_failed");
+    let expected = [
+        (json!(1), failed.clone()),
+        (json!(2), failed),
+        (json!(3), Value::Null),
+    ];
+    assert_eq!(codes, expected, "{attempts:#}");
+    assert_eq!(ended["totalCu"], 4, "three attempts and one node");
+    assert_eq!(target.calls_of("/first").len(), 1, "it had succeeded");
+    assert_eq!(target.calls_of("/pay").len(), 3);
+    assert_eq!(
+        children(&app).await.len(),
+        3,
+        "the child and its two retries"
+    );
+
+    // What failed for good is tried again only if the policy says so.
+    target.answer_with("/pay", [400]);
+    let run = app.start_run(&definition, &json!({ "n": 7 })).await;
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "failure", "{ended:#}");
+    let error = &ended["executionState"]["start"]["error"];
+    assert_eq!(error["class"], "permanent", "{error}");
+    app.stop().await;
+}
+
+async fn a_child_that_takes_too_long_fails_its_node_only(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    register(&app, &target, &json!({})).await;
+    let mut definition = parent(&target);
+    definition["nodes"]["start"]["timeoutMs"] = json!(700);
+    let gate = target.hold("/pay");
+    let run = app.start_run(&definition, &json!({ "n": 7 })).await;
+    waiting_for_child(&app, &run).await;
+    let failed = app.ended(&run).await;
+    assert_eq!(failed["status"], "failure", "{failed:#}");
+    let error = &failed["executionState"]["start"]["error"];
+    assert_eq!(
+        (&error["class"], &error["code"]),
+        (&json!("timeout"), &json!("timed_out"))
+    );
+    let child = only_child(&app).await;
+    let child = app.get(&format!("/v1/runs/{child}")).await;
+    assert_eq!(child["status"], "running", "it goes on by itself");
+    gate.notify_one();
+    let ended = app.ended(&app.retry(&run).await).await;
+    assert_eq!(ended["status"], "success", "{ended:#}");
+    assert_eq!(children(&app).await.len(), 1);
+    app.stop().await;
+}
+
+async fn a_child_is_cancelled_with_its_parent_between_two_attempts(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    register(&app, &target, &json!({ "type": "wait", "payload": {} })).await;
+    let mut definition = parent(&target);
+    definition["nodes"]["start"]["timeoutMs"] = json!(300);
+    definition["nodes"]["start"]["retry"] = json!({ "initialDelayMs": 60_000 });
+    let run = app.start_run(&definition, &json!({ "n": 7 })).await;
+    let held = app
+        .run_when(&run, |run| run["waitingFor"] == "node_retry")
+        .await;
+    let error = &held["executionState"]["start"]["error"];
+    assert_eq!(error["class"], "timeout", "{held:#}");
+    let child = only_child(&app).await;
+    app.post(&format!("/v1/runs/{run}/cancel"), &json!({}))
+        .await;
+    assert_eq!(app.ended(&run).await["status"], "cancelled");
+    assert_eq!(app.ended(&child).await["status"], "cancelled");
+    app.stop().await;
+}
+
+async fn a_partial_child_gives_what_its_last_loop_gave(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    target.answer_with("/pay", [200, 400]);
+    let definition = json!({ "nodes": {
+        "root": { "type": "manual", "children": ["each"] },
+        "each": { "type": "for-each", "payload": { "array": [1, 2] }, "loopBody": ["pay"] },
+        "pay": { "type": "http-request", "payload": { "url": target.url("/pay") } }
+    } });
+    let body = json!({ "name": "loop", "definition": definition }).to_string();
+    let (status, answer) = app.call("PUT", "/v1/workflows/wf_c", Some(&body)).await;
+    assert_eq!(status, 200, "{answer}");
+    let mut definition = parent(&target);
+    definition["nodes"]["done"]["payload"]["body"] = json!("{{start.result.outputs.each.status}}");
+    let run = app.start_run(&definition, &json!({ "n": 7 })).await;
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "success", "{ended:#}");
+    assert_eq!(target.calls_of("/done")[0].body, "partial");
     app.stop().await;
 }

@@ -243,6 +243,11 @@ async fn a_loop_of_which_every_item_failed_stops_the_run(ledger: Ledger) {
         ended["executionState"]["each"]["result"]["iterationCount"],
         0
     );
+    assert_eq!(
+        ended["executionState"]["each"]["iterations"],
+        json!([]),
+        "{ended:#}"
+    );
 
     for (list, code) in [
         (json!({ "list": "no array" }), "invalid_payload"),
@@ -287,6 +292,8 @@ async fn a_held_iteration_holds_the_later_ones_and_what_follows_the_loop_only(le
         .map(|call| call.path.clone())
         .collect();
     assert_eq!(order, ["/pay", "/beside", "/pay", "/after"]);
+    // The loop, twice its three nodes, and two more, however often the run was taken up.
+    assert_eq!(ended["totalCu"], 9, "{ended:#}");
     app.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! Somebody wants a run to end.
 
 use redrive::{
-    domain::{EffectState, ErrorClass, NodeError, NodeStatus, RetryState, RunStatus},
+    domain::{EffectState, ErrorClass, LastAttempt, NodeError, NodeStatus, RetryState, RunStatus},
     store::{CancelOutcome, Finished, Written},
 };
 
@@ -59,8 +59,14 @@ pub(super) async fn nodes_under_way_are_cancelled_with_their_run(ledger: &Ledger
     let held = claim_and_die(store, "run_a").await;
     let mut paying = node("pay", NodeStatus::Running);
     paying.effect = Some(EffectState::default());
+    let mut again = node("again", NodeStatus::Scheduled);
+    again.effect = Some(EffectState::default().settled(LastAttempt::InDoubt));
+    let mut refused = node("refused", NodeStatus::Scheduled);
+    refused.effect = Some(EffectState::default().settled(LastAttempt::Rejected));
     let write = checkpoint(vec![
         paying,
+        again,
+        refused,
         node("loop", NodeStatus::Running),
         node("wait", NodeStatus::Waiting),
         node("delay", NodeStatus::Scheduled),
@@ -80,6 +86,12 @@ pub(super) async fn nodes_under_way_are_cancelled_with_their_run(ledger: &Ledger
     let expected = [
         ("trigger", NodeStatus::Success, None),
         ("pay", NodeStatus::Cancelled, Some(ErrorClass::InDoubt)),
+        ("again", NodeStatus::Cancelled, Some(ErrorClass::InDoubt)),
+        (
+            "refused",
+            NodeStatus::Cancelled,
+            Some(ErrorClass::Cancelled),
+        ),
         ("loop", NodeStatus::Cancelled, Some(ErrorClass::Cancelled)),
         ("wait", NodeStatus::Cancelled, Some(ErrorClass::Cancelled)),
         ("delay", NodeStatus::Cancelled, Some(ErrorClass::Cancelled)),

@@ -122,6 +122,7 @@ contract! {
         a_resume_makes_its_run_due_and_the_first_one_counts,
         only_a_node_that_waits_is_resumed,
         a_resume_that_meets_the_worker_is_not_lost,
+        those_who_have_signals_are_told_apart,
         a_resume_that_came_before_the_time_out_counts,
         promise_4_a_worker_without_its_lease_ends_no_wait;
     workflows:
@@ -134,6 +135,8 @@ contract! {
         a_child_is_there_with_the_checkpoint_that_starts_it,
         promise_4_a_worker_without_its_lease_starts_no_child,
         every_end_of_a_child_wakes_its_parent,
+        a_parent_that_waits_for_something_else_first_is_woken_too,
+        a_child_that_ended_while_its_parent_was_held_makes_it_due,
         the_head_is_the_newest_run_that_counts;
     tokens:
         tokens_live_until_they_are_revoked;

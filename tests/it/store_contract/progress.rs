@@ -23,6 +23,7 @@ pub(super) fn parking(due_at: Timestamp) -> Parking {
         checkpoint: checkpoint(vec![node("pause", NodeStatus::Scheduled)]),
         waiting_for: WaitingFor::Delay,
         due_at: Some(due_at),
+        children: Vec::new(),
     }
 }
 

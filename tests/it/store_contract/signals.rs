@@ -37,6 +37,7 @@ fn parking() -> Parking {
         checkpoint: checkpoint(Vec::new()),
         waiting_for: WaitingFor::Wait,
         due_at: None,
+        children: Vec::new(),
     }
 }
 
@@ -118,6 +119,21 @@ pub(super) async fn a_resume_that_meets_the_worker_is_not_lost(ledger: &Ledger) 
     assert_eq!(store.park(&held.fence, &parking()).await.unwrap(), DONE);
     let taken = claim(store, "run_a").await;
     assert!(taken.is_some(), "it is due at once");
+}
+
+pub(super) async fn those_who_have_signals_are_told_apart(ledger: &Ledger) {
+    let store = &ledger.store;
+    let held = held(ledger).await;
+    start(store, "run_b").await;
+    let runs = ["run_a", "run_b", "run_none"].map(id);
+    assert_eq!(store.signalled(&runs).await.unwrap(), []);
+    assert_eq!(resume(ledger, "approve", "1").await, Resumed::Resumed);
+    assert_eq!(store.signalled(&runs).await.unwrap(), [id("run_a")]);
+    assert_eq!(store.signalled(&runs[1..]).await.unwrap(), []);
+    let mut applied = checkpoint(vec![node("approve", NodeStatus::Success)]);
+    applied.applied = vec![id("approve")];
+    store.checkpoint(&held.fence, &applied).await.unwrap();
+    assert_eq!(store.signalled(&runs).await.unwrap(), []);
 }
 
 pub(super) async fn a_resume_that_came_before_the_time_out_counts(ledger: &Ledger) {

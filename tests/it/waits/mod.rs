@@ -1,8 +1,22 @@
 //! Nodes that wait for somebody: resumes, time-outs, and what a retry does with them.
 
+use std::{collections::BTreeMap, pin::pin, time::Duration};
+
+use redrive::{
+    config::HttpConfig,
+    domain::{NodeRecord, NodeStatus},
+    engine::{Signals, nodes},
+};
 use serde_json::{Value, json};
 
-use crate::support::{app::TestApp, ledger::Ledger, on_both_engines, target::Target};
+use crate::support::{
+    app::TestApp,
+    installation::{Installation, caller, within_points},
+    ledger::Ledger,
+    on_both_engines,
+    rows::{DONE, checkpoint, claim},
+    target::Target,
+};
 
 on_both_engines![
     a_wait_is_resumed_with_what_came_for_it,
@@ -11,6 +25,10 @@ on_both_engines![
     a_wait_in_an_iteration_is_resumed_by_its_stack,
     a_wait_holds_up_only_what_is_below_it,
     a_resume_that_was_answered_is_in_the_state_that_the_run_ends_with,
+    a_resume_that_was_answered_is_in_the_state_of_a_cancelled_run,
+    a_resume_at_any_moment_of_a_cancellation_is_not_lost,
+    what_is_below_a_wait_that_is_over_comes_before_what_is_beside_it,
+    what_is_below_a_delay_that_is_over_comes_before_what_is_beside_it,
     a_cancelled_wait_is_armed_again_by_a_retry,
     resumes_of_what_does_not_wait_are_skipped,
 ];
@@ -67,6 +85,8 @@ async fn a_wait_is_resumed_with_what_came_for_it(ledger: Ledger) {
     );
     assert_eq!(ended["executionState"]["no"]["status"], "skipped");
     assert_eq!(target.calls()[0].body, r#"{"amount":1.50,"z":null}"#);
+    // However often it was taken up meanwhile.
+    assert_eq!(ended["totalCu"], 2);
     app.stop().await;
 }
 
@@ -227,6 +247,141 @@ async fn a_resume_that_was_answered_is_in_the_state_that_the_run_ends_with(ledge
         run.as_str()
     );
     assert_eq!(target.calls_of("/yes").len(), 1);
+    app.stop().await;
+}
+
+/// root -> approve -> yes or no, root -> b1 -> b2 -> b3; `b1` is answered when the gate is opened.
+fn beside(target: &Target) -> (Value, std::sync::Arc<tokio::sync::Notify>) {
+    let mut definition = asking(target, 60_000);
+    definition["nodes"]["root"]["children"] = json!(["approve", "b1"]);
+    for (id, next) in [
+        ("b1", json!(["b2"])),
+        ("b2", json!(["b3"])),
+        ("b3", json!([])),
+    ] {
+        let payload = json!({ "url": target.url(&format!("/{id}")) });
+        definition["nodes"][id] =
+            json!({ "type": "http-request", "payload": payload, "children": next });
+    }
+    (definition, target.hold("/b1"))
+}
+
+fn paths(target: &Target) -> Vec<String> {
+    target.calls().into_iter().map(|call| call.path).collect()
+}
+
+async fn a_resume_that_was_answered_is_in_the_state_of_a_cancelled_run(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let (mut definition, gate) = beside(&target);
+    definition["nodes"]["root"]["children"] = json!(["approve", "other", "b1"]);
+    definition["nodes"]["other"] = json!({ "type": "wait", "payload": {} });
+    let run = app.start_run(&definition, &json!({ "who": 1 })).await;
+    target.until_called("/b1", 1).await;
+    let answer = resume(&app, &run, "approve", &json!({ "data": 7 })).await;
+    assert_eq!(answer["action"], "resumed");
+    app.post(&format!("/v1/runs/{run}/cancel"), &json!({}))
+        .await;
+    gate.notify_one();
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "cancelled");
+    let approve = &ended["executionState"]["approve"];
+    assert_eq!(
+        (&approve["status"], &approve["result"]["triggerResult"]),
+        (&json!("success"), &json!(7)),
+        "{ended:#}"
+    );
+    let other = &ended["executionState"]["other"];
+    assert_eq!(other["status"], "cancelled");
+    assert!(other["dueAt"].is_null(), "{other:#}");
+    assert!(other["attempts"][0]["finishedAt"].is_string(), "{other:#}");
+    assert!(target.calls_of("/yes").is_empty(), "nothing more starts");
+    app.stop().await;
+}
+
+/// One run that is being cancelled, and resumed after so many points at which its worker waits for
+/// the ledger. Whether the worker got so far.
+async fn resumed_after(inside: &Installation, points: usize) -> bool {
+    let definition = json!({ "nodes": {
+        "root": { "type": "manual", "children": ["approve"] },
+        "approve": { "type": "wait" }
+    } });
+    let start = json!({ "definition": definition, "payload": {} });
+    let run = inside.intake.start(&caller(), start).await.unwrap();
+    let (id, store) = (run.id.as_str(), &inside.ledger.store);
+    let armed = NodeRecord::new("approve".parse().unwrap(), "wait", NodeStatus::Waiting);
+    let held = claim(store, id).await.unwrap();
+    let written = store
+        .checkpoint(&held.fence, &checkpoint(vec![armed.clone()]))
+        .await;
+    assert_eq!(written.unwrap(), DONE);
+    let signals = Signals::default();
+    signals.cancelled.cancel();
+    let mut work = pin!(inside.work(held, &signals));
+    let mut left = Some(points);
+    let ended = within_points(&mut work, &mut left).await;
+    let is_before = ended.is_none();
+    let mut resume = pin!(inside.resume(&run.id, &armed, "7"));
+    // At some points the worker holds the lock that a resume needs.
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut resume).await;
+    if is_before {
+        work.await;
+    }
+    let is_resumed = match early {
+        Ok(is_resumed) => is_resumed,
+        Err(_) => resume.await,
+    };
+    let records = inside.records(&run.id).await;
+    let approve = records.iter().find(|record| record.path == armed.path);
+    let approve = approve.unwrap();
+    let status = if is_resumed {
+        assert!(approve.result.as_ref().unwrap().as_str().contains('7'));
+        NodeStatus::Success
+    } else {
+        NodeStatus::Cancelled
+    };
+    assert_eq!(approve.status, status, "after {points}: {approve:?}");
+    is_before
+}
+
+async fn a_resume_at_any_moment_of_a_cancellation_is_not_lost(ledger: Ledger) {
+    let handlers = nodes::built_in(&HttpConfig::default(), &BTreeMap::new()).unwrap();
+    let inside = Installation::new(ledger, handlers);
+    let mut points = 0;
+    while Box::pin(resumed_after(&inside, points)).await {
+        points += 1;
+    }
+    assert!(points > 3, "it was resumed at many of them");
+    inside.ledger.remove().await;
+}
+
+async fn what_is_below_a_wait_that_is_over_comes_before_what_is_beside_it(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let (definition, gate) = beside(&target);
+    let run = app.start_run(&definition, &json!({ "who": 1 })).await;
+    target.until_called("/b1", 1).await;
+    resume(&app, &run, "approve", &json!({})).await;
+    gate.notify_one();
+    assert_eq!(app.ended(&run).await["status"], "success");
+    assert_eq!(paths(&target), ["/b1", "/yes", "/b2", "/b3"]);
+    app.stop().await;
+}
+
+async fn what_is_below_a_delay_that_is_over_comes_before_what_is_beside_it(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let (mut definition, gate) = beside(&target);
+    let approve = &mut definition["nodes"]["approve"];
+    approve["type"] = json!("delay");
+    approve["payload"] = json!({ "delayMs": 200 });
+    approve["children"] = json!(["yes"]);
+    definition["nodes"]["yes"] =
+        json!({ "type": "http-request", "payload": { "url": target.url("/yes") } });
+    definition["nodes"].as_object_mut().unwrap().remove("no");
+    let run = app.start_run(&definition, &json!({})).await;
+    target.until_called("/b1", 1).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    gate.notify_one();
+    assert_eq!(app.ended(&run).await["status"], "success");
+    assert_eq!(paths(&target), ["/b1", "/yes", "/b2", "/b3"]);
     app.stop().await;
 }
 
