@@ -47,10 +47,8 @@ impl Planner<'_> {
         for (number, frame) in numbered {
             let Some(path) = path.node() else { break };
             inner.frame = frame;
-            inner.mode = match reason {
-                Reason::IterationNamed if !self.named.is_within(frame) => Mode::Reused,
-                _ => mode,
-            };
+            let is_kept = reason == Reason::IterationNamed && !self.named.is_within(frame);
+            inner.mode = if is_kept { Mode::Reused } else { mode };
             inner.prefix = Prefix::Iteration(path.clone(), number);
             let first = self.lines.len();
             self.frame(&inner, &order);

@@ -176,9 +176,10 @@ impl Planner<'_> {
         PlanNode {
             kind: node.kind.clone(),
             conditional: (conditional || place.conditional) && verdict.runs(),
-            stale: match reason {
-                Reason::Succeeded | Reason::ToleratedFailure => self.stale(place, lines, ix),
-                _ => Vec::new(),
+            stale: if matches!(reason, Reason::Succeeded | Reason::ToleratedFailure) {
+                self.stale(place, lines, ix)
+            } else {
+                Vec::new()
             },
             needs_acknowledge,
             is_below_named: self.is_below_named(place, lines, node),

@@ -19,12 +19,12 @@ pub fn reads_any_of(
 ) -> Vec<String> {
     let node = definition.node(node);
     let mut read = BTreeSet::new();
-    let mut note = |path: &Path| {
+    let mut take = |path: &Path| {
         read.extend(values.iter().filter(|value| reads(path, value)).cloned());
     };
-    paths(definition, &node.payload, &mut note);
+    paths(definition, &node.payload, &mut take);
     for (_, value) in inputs_read(definition, node) {
-        paths(definition, value, &mut note);
+        paths(definition, value, &mut take);
     }
     read.into_iter().collect()
 }

@@ -19,7 +19,7 @@ on_both_engines![
     a_secret_that_came_masked_is_resolved_again,
 ];
 
-fn block(message: &str, mapping: Value) -> Value {
+fn block(message: &str, mapping: &Value) -> Value {
     let mut node = log(message, &[]);
     node["blockContext"] = json!({ "blockId": "b", "inputMapping": mapping });
     node
@@ -39,24 +39,24 @@ async fn message(app: &TestApp, node: Value) -> Value {
 async fn a_block_input_that_points_at_nothing_is_missing_where_it_is_read(ledger: Ledger) {
     let app = TestApp::start(ledger).await;
     let mapping = || json!({ "gone": "{{root.none}}", "k": "{{root.here}}" });
-    let fallback = block("{{$inputs.gone || \"else\"}}", mapping());
+    let fallback = block("{{$inputs.gone || \"else\"}}", &mapping());
     assert_eq!(message(&app, fallback).await, "else");
     assert_eq!(
-        message(&app, block("{{$inputs.k}}", mapping()))
+        message(&app, block("{{$inputs.k}}", &mapping()))
             .await
             .to_string(),
         "[1.5]"
     );
-    let whole = message(&app, block("{{$inputs}}", mapping())).await;
+    let whole = message(&app, block("{{$inputs}}", &mapping())).await;
     assert_eq!(whole.to_string(), r#"{"k":[1.5]}"#);
-    let error = message(&app, block("{{$inputs.gone}}", mapping())).await;
+    let error = message(&app, block("{{$inputs.gone}}", &mapping())).await;
     assert_eq!(
         (&error["code"], &error["details"]["field"]),
         (&json!("missing_value"), &json!("message")),
         "{error}"
     );
     let twice = json!({ "k": { "{{root.here}}": 1, "[1.5]": 2 } });
-    let error = message(&app, block("{{$inputs.k}}", twice)).await;
+    let error = message(&app, block("{{$inputs.k}}", &twice)).await;
     let field = error["details"]["field"].as_str().unwrap();
     assert!(field.starts_with("blockContext.inputMapping.k"), "{error}");
     app.stop().await;
@@ -66,10 +66,10 @@ async fn iterations_are_read_by_their_number(ledger: Ledger) {
     let app = TestApp::start(ledger).await;
     let nodes = json!({
         "root": { "children": ["each"] },
-        "each": each(json!([1, 2, 3]), &["b"], &["f"]), "b": log("b", &[]),
+        "each": each(&json!([1, 2, 3]), &["b"], &["f"]), "b": log("b", &[]),
         "f": log("{{each.iterations[1].b.result.message}} {{each.result.iterations}}", &[])
     });
-    let second = json!({ "b": done(json!({ "message": "second" })) });
+    let second = json!({ "b": done(&json!({ "message": "second" })) });
     let ends = json!([{ "status": "success" }, { "status": "success" }, { "status": "success" }]);
     let state = json!({
         "each": {
@@ -137,7 +137,7 @@ async fn the_trigger_that_fired_is_called_root_everywhere(ledger: Ledger) {
         json!({ "start": { "type": "manual", "children": ["n"] }, "n": log("{{root.a}}", &[]) });
     let run = json!({
         "id": "run_alias", "status": "failure", "workflowDefinition": { "nodes": nodes },
-        "executionState": { "root": done(json!({ "a": 1 })), "n": failed() }
+        "executionState": { "root": done(&json!({ "a": 1 })), "n": failed() }
     });
     app.post("/v1/runs/import", &run).await;
     let retried = app.ended(&app.retry("run_alias").await).await;
@@ -152,7 +152,7 @@ async fn what_is_below_a_loops_body_is_shown_in_its_iterations(ledger: Ledger) {
     let app = TestApp::start(ledger).await;
     let definition = json!({ "nodes": {
         "root": { "type": "manual", "children": ["each"] },
-        "each": each(json!([1]), &["a"], &[]), "a": log("a", &["b"]), "b": log("b", &[])
+        "each": each(&json!([1]), &["a"], &[]), "a": log("a", &["b"]), "b": log("b", &[])
     } });
     let run = app.start_run(&definition, &json!({})).await;
     let state = app.ended(&run).await["executionState"].take();

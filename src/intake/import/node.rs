@@ -61,7 +61,7 @@ pub(super) fn read_records(
             // An iteration that never started.
             Value::Null => continue,
             Value::Object(nodes) => nodes,
-            _ => {
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 return Err(invalid(format!(
                     "executionState.{path}.iterations.{number} must be an object of nodes"
                 )));

@@ -108,24 +108,6 @@ fn what_is_no_body_is_refused_by_name() {
             "form a cycle",
         ),
         (
-            &["root:manual > each", "each:for-each [x", "x > each"],
-            "`each` is in another place",
-        ),
-        (
-            &["root:manual > each", "each:for-each [root"],
-            "`each` is in another place",
-        ),
-        (
-            &[
-                "root:manual",
-                "a:for-each [x",
-                "x > b",
-                "b:for-each [y",
-                "y > a",
-            ],
-            "is in another place",
-        ),
-        (
             &["root:manual > a", "a [x", "x"],
             "only a node of type `for-each` has a body",
         ),
@@ -149,6 +131,24 @@ fn what_is_no_body_is_refused_by_name() {
             .to_string()
             .contains("must be an array")
     );
+}
+
+#[test]
+fn a_body_does_not_reach_back_to_its_loop() {
+    for lines in [
+        &["root:manual > each", "each:for-each [x", "x > each"][..],
+        &["root:manual > each", "each:for-each [root"],
+        &[
+            "root:manual",
+            "a:for-each [x",
+            "x > b",
+            "b:for-each [y",
+            "y > a",
+        ],
+    ] {
+        let error = parse(&definition(lines)).unwrap_err().to_string();
+        assert!(error.contains("is in another place"), "{lines:?}: {error}");
+    }
 }
 
 #[test]

@@ -38,12 +38,12 @@ async fn a_call_in_doubt_behind_a_loop_with_something_named_is_resolved_again(le
     after["payload"]["body"] = json!("{{each.iterations.0.it.result.message}}");
     let nodes = json!({
         "root": { "children": ["each"] },
-        "each": each(json!([0]), &["it"], &["after"]), "it": log("new", &[]), "after": after
+        "each": each(&json!([0]), &["it"], &["after"]), "it": log("new", &[]), "after": after
     });
     let state = json!({
         "each": {
             "type": "for-each", "status": "success", "input": { "array": [0] },
-            "iterations": [{ "it": done(json!({ "message": "old" })) }]
+            "iterations": [{ "it": done(&json!({ "message": "old" })) }]
         },
         "after": {
             "type": "http-request", "status": "running",
@@ -67,10 +67,10 @@ async fn iterations_of_a_loop_without_a_stored_array_are_conditional(ledger: Led
     let app = TestApp::start(ledger).await;
     let nodes = json!({
         "root": { "children": ["each"] },
-        "each": each(json!("{{$props.xs}}"), &["x"], &[]), "x": log("{{$item}}", &["y"]),
+        "each": each(&json!("{{$props.xs}}"), &["x"], &[]), "x": log("{{$item}}", &["y"]),
         "y": log("y", &[])
     });
-    let iterations = json!([{ "x": done(json!({})) }, { "x": failed() }]);
+    let iterations = json!([{ "x": done(&json!({})) }, { "x": failed() }]);
     let state = json!({
         "each": { "type": "for-each", "status": "failure", "iterations": iterations }
     });
@@ -96,11 +96,11 @@ async fn tolerated_in_a_loop(app: &TestApp) -> String {
     tolerant["onError"] = json!("continue");
     let nodes = json!({
         "root": { "children": ["each"] },
-        "each": each(json!([0, 1]), &["x", "y"], &["f"]), "x": tolerant,
+        "each": each(&json!([0, 1]), &["x", "y"], &["f"]), "x": tolerant,
         "y": log("{{x.result.v || \"nothing\"}}", &[]),
         "f": log("{{each.iterations.1.x.result.v || 0}}", &[])
     });
-    let both = json!({ "x": failed(), "y": done(json!({ "message": "nothing" })) });
+    let both = json!({ "x": failed(), "y": done(&json!({ "message": "nothing" })) });
     let state = json!({
         "each": {
             "type": "for-each", "status": "success", "input": { "array": [0, 1] },
@@ -142,7 +142,7 @@ async fn a_result_is_given_in_an_iteration_of_a_loop_that_is_kept(ledger: Ledger
 
 async fn a_tolerated_loop_runs_only_the_iteration_that_is_named(ledger: Ledger) {
     let app = TestApp::start(ledger).await;
-    let mut tolerant = each(json!([0, 1, 2]), &["x"], &["f"]);
+    let mut tolerant = each(&json!([0, 1, 2]), &["x"], &["f"]);
     tolerant["onError"] = json!("continue");
     let nodes = json!({
         "root": { "children": ["each"] },
@@ -179,9 +179,9 @@ async fn an_iteration_that_never_started_can_be_named(ledger: Ledger) {
     let app = TestApp::start(ledger).await;
     let nodes = json!({
         "root": { "children": ["each"] },
-        "each": each(json!([0, 1, 2]), &["x"], &[]), "x": log("x", &["y"]), "y": log("y", &[])
+        "each": each(&json!([0, 1, 2]), &["x"], &[]), "x": log("x", &["y"]), "y": log("y", &[])
     });
-    let both = json!({ "x": done(json!({})), "y": done(json!({})) });
+    let both = json!({ "x": done(&json!({})), "y": done(&json!({})) });
     let state = json!({
         "each": {
             "type": "for-each", "status": "cancelled", "input": { "array": [0, 1, 2] },
@@ -223,22 +223,22 @@ async fn what_has_changed_is_passed_on_to_all_that_reads_it(ledger: Ledger) {
     } });
     let nodes = json!({
         "root": { "children": ["part", "loop", "block", "old"] },
-        "part": each(json!([0, 1]), &["p"], &["t"]), "p": log("p", &[]), "t": tolerant,
+        "part": each(&json!([0, 1]), &["p"], &["t"]), "p": log("p", &[]), "t": tolerant,
         "c": log("c", &["f"]), "f": log("f", &[]),
-        "loop": each(json!("{{$props.xs}}"), &["x"], &[]), "x": log("{{$item}}", &[]),
+        "loop": each(&json!("{{$props.xs}}"), &["x"], &[]), "x": log("{{$item}}", &[]),
         "block": block, "old": log("<< root.none || $props.x >>", &[])
     });
     let state = json!({
         "part": {
             "type": "for-each", "status": "partial", "input": { "array": [0, 1] },
-            "iterations": [{ "p": done(json!({})) }, { "p": failed() }]
+            "iterations": [{ "p": done(&json!({})) }, { "p": failed() }]
         },
-        "t": failed(), "c": done(json!({})), "f": failed(),
+        "t": failed(), "c": done(&json!({})), "f": failed(),
         "loop": {
             "type": "for-each", "status": "success", "input": { "array": [5] },
-            "iterations": [{ "x": done(json!({})) }]
+            "iterations": [{ "x": done(&json!({})) }]
         },
-        "block": done(json!({})), "old": done(json!({}))
+        "block": done(&json!({})), "old": done(&json!({}))
     });
     let props = json!({ "propValues": { "x": 1, "xs": [5], "z": 1 } });
     let run = imported(&app, nodes, state, props).await;
@@ -342,10 +342,10 @@ async fn a_latest_definition_without_the_trigger_or_a_loop_is_incompatible(ledge
     let app = TestApp::start(ledger).await;
     let nodes = json!({
         "root": { "type": "manual", "children": ["outer"] },
-        "outer": each(json!([0]), &["inner"], &["y"]),
-        "inner": each(json!([0]), &["x"], &[]), "x": log("x", &[]), "y": log("y", &[])
+        "outer": each(&json!([0]), &["inner"], &["y"]),
+        "inner": each(&json!([0]), &["x"], &[]), "x": log("x", &[]), "y": log("y", &[])
     });
-    let iteration = json!({ "x": done(json!({})) });
+    let iteration = json!({ "x": done(&json!({})) });
     let inner = json!({
         "type": "for-each", "status": "success", "input": { "array": [0] },
         "iterations": [iteration]

@@ -25,7 +25,7 @@ pub(crate) fn log(message: &str, children: &[&str]) -> Value {
     json!({ "type": "log", "payload": { "message": message }, "children": children })
 }
 
-pub(crate) fn done(result: Value) -> Value {
+pub(crate) fn done(result: &Value) -> Value {
     json!({ "type": "log", "status": "success", "result": result })
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn failed() -> Value {
     json!({ "type": "log", "status": "failure", "error": "x" })
 }
 
-pub(crate) fn each(array: Value, body: &[&str], children: &[&str]) -> Value {
+pub(crate) fn each(array: &Value, body: &[&str], children: &[&str]) -> Value {
     json!({
         "type": "for-each", "payload": { "array": array }, "loopBody": body, "children": children
     })
