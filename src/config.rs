@@ -189,7 +189,7 @@ pub struct LimitsConfig {
     pub import_bytes: usize,
     /// Nodes of a definition. Default 10000.
     pub nodes: usize,
-    /// Loops inside each other in a definition. Default 10.
+    /// Loops inside each other in a definition, at most 100. Default 10.
     pub loop_depth: usize,
     /// Iterations of a loop. Default 100.
     pub loop_iterations: usize,
@@ -203,7 +203,9 @@ pub struct LimitsConfig {
     pub chain_length: u32,
     /// Runs that start each other. Default 10.
     pub child_depth: u32,
-    /// Runs of an organisation that may be under way; more are refused (429). Default 0: any number.
+    /// Runs of an organisation that may be under way; further starts and retries over HTTP are
+    /// refused (429). Runs that nodes start and retries that are published count, and are not
+    /// refused. Default 0: any number.
     pub live_runs: u32,
 }
 

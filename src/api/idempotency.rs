@@ -37,7 +37,7 @@ impl RequestKey {
         let text = value.to_str().ok().filter(|_| values.next().is_none());
         let key = text.and_then(unquoted).ok_or_else(|| {
             let why = format!(
-                "must be one text of 1 to {MOST_CHARACTERS} visible ASCII characters, quoted or bare"
+                "must be one text of 1 to {MOST_CHARACTERS} printable ASCII characters, quoted or bare"
             );
             ApiError::invalid_field("Idempotency-Key", &why)
         })?;
@@ -71,9 +71,7 @@ fn unquoted(value: &str) -> Option<String> {
         None => value.to_owned(),
     };
     let is_key = (1..=MOST_CHARACTERS).contains(&key.len())
-        && key
-            .bytes()
-            .all(|byte| (0x21..=0x7e).contains(&byte) || byte == b' ');
+        && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     is_key.then_some(key)
 }
 

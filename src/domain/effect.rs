@@ -176,19 +176,19 @@ impl EffectState {
         }
     }
 
-    /// What a key of [`Self::key`]'s form says: the generation, and who raised it. None for any
-    /// other text.
+    /// What a key that [`Self::key`] gave the node at `path` says, under whatever root: the
+    /// generation, and who raised it. None for any other text.
     #[must_use]
-    pub fn of_key(key: &str) -> Option<Self> {
+    pub fn of_key(key: &str, path: &NodePath) -> Option<Self> {
         let (place, generation) = key.rsplit_once('/')?;
-        let (root, path) = place.split_once('/')?;
+        let (root, place) = place.split_once('/')?;
         let (generation, raised_by) = match generation.split_once('@') {
             Some((generation, run)) => (generation, Some(decode(run)?.parse().ok()?)),
             None => (generation, None),
         };
         let generation = generation.parse().ok().filter(|number| *number > 0)?;
-        let is_named = !root.is_empty() && !path.is_empty();
-        is_named.then_some(Self {
+        let is_its_own = !root.is_empty() && place == encode(&path.to_string());
+        is_its_own.then_some(Self {
             generation,
             raised_by,
             ..Self::default()
@@ -331,18 +331,29 @@ mod tests {
 
     #[test]
     fn a_key_says_its_generation_and_who_raised_it() {
+        let path = "pay".parse().unwrap();
         for raised_by in [None, Some(run("r/é%@1"))] {
             let state = EffectState {
                 generation: 3,
                 raised_by,
                 ..EffectState::default()
             };
-            assert_eq!(EffectState::of_key(&key(&state)), Some(state));
+            assert_eq!(EffectState::of_key(&key(&state), &path), Some(state));
         }
         for other in [
-            "", "x", "a/1", "a/b/0", "a/b/c", "a/b/1@", "a/b/1@%4", "a//1",
+            "",
+            "x",
+            "a/1",
+            "a/pay/0",
+            "a/pay/c",
+            "a/pay/1@",
+            "a/pay/1@%4",
+            "/pay/1",
+            "a//1",
+            "a/another/1",
+            "a/b/1",
         ] {
-            assert_eq!(EffectState::of_key(other), None, "{other}");
+            assert_eq!(EffectState::of_key(other, &path), None, "{other}");
         }
     }
 

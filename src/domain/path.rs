@@ -28,6 +28,18 @@ pub struct NodePath(Vec<PathSegment>);
 pub struct InvalidPath(pub String);
 
 impl NodePath {
+    /// Whether this is the node at `other`, or one inside it, in whichever of its iterations.
+    #[must_use]
+    pub fn is_at_or_in(&self, other: &Self) -> bool {
+        let (own, outer) = (self.segments(), other.segments());
+        let last = outer.len().saturating_sub(1);
+        let mut pairs = own.iter().zip(outer).enumerate();
+        own.len() >= outer.len()
+            && pairs.all(|(place, (one, other))| {
+                one.node == other.node && (place == last || one.iteration == other.iteration)
+            })
+    }
+
     /// The path of a node outside any loop.
     #[must_use]
     pub fn of(node: NodeId) -> Self {

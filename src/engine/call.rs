@@ -8,6 +8,7 @@ use tracing::Instrument;
 use super::{
     children::TRIGGER_WORKFLOW,
     drive::{Drive, EngineError, Stopped},
+    ending::doubting,
     handler::{NodeCall, NodeOutput},
     prepare::Prepared,
     signals::LEASE_OVER,
@@ -151,6 +152,8 @@ impl Drive<'_> {
             "the run was cancelled before the call was made",
         );
         record.attempts.pop();
+        // An earlier call may have had its effect.
+        let error = doubting(&mut record, &error);
         self.end_record(&mut record, NodeStatus::Cancelled, Some(&error));
         self.put(at, record, true);
     }

@@ -1,5 +1,7 @@
 //! What a node says of the child that it waited for.
 
+use std::sync::Arc;
+
 use serde_json::{Map, json};
 
 use super::drive::{Drive, EngineError};
@@ -7,7 +9,7 @@ use crate::{
     domain::{
         ErrorClass, JsonText, NodeError, NodePath, NodeRecord, NodeStatus, Refusal, Run, RunStatus,
     },
-    workflow::{Definition, DefinitionLimits, OnError, TOP},
+    workflow::{Definition, OnError, TOP},
 };
 
 impl Drive<'_> {
@@ -28,7 +30,7 @@ impl Drive<'_> {
             None => None,
         };
         let definition = self.definition_of(head).await?;
-        let last = definition.as_ref().map(last_nodes).unwrap_or_default();
+        let last = definition.as_deref().map(last_nodes).unwrap_or_default();
         let records = self
             .recorder
             .insist(|| store.nodes(&head.id, Some(&last)))
@@ -50,14 +52,13 @@ impl Drive<'_> {
         })))
     }
 
-    async fn definition_of(&self, run: &Run) -> Result<Option<Definition>, EngineError> {
+    async fn definition_of(&self, run: &Run) -> Result<Option<Arc<Definition>>, EngineError> {
         let Some(hash) = &run.definition_hash else {
             return Ok(None);
         };
         let store = &self.engine.store;
-        let text = self.recorder.insist(|| store.definition(hash)).await?;
-        let value = text.and_then(|text| text.value().ok()).unwrap_or_default();
-        Ok(Definition::parse(&value, &DefinitionLimits::STORED).ok())
+        let read = self.recorder.insist(|| store.executable(hash)).await?;
+        Ok(read.and_then(Result::ok))
     }
 
     /// Why a node fails whose child did not end well, or could not be retried.

@@ -4,6 +4,8 @@
 //! It starts a run of a registered workflow of the same organisation and goes on, or waits for what
 //! becomes of it. Runs that start each other go only so deep.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -17,7 +19,7 @@ use crate::{
         Timestamp, Workflow, format_timestamp,
     },
     store::{NewChild, NewStart, StoredDefinition},
-    workflow::{At, Definition, DefinitionLimits, Lifetime, misfit},
+    workflow::{At, Definition, Lifetime, misfit},
 };
 
 /// The type of these nodes.
@@ -96,22 +98,21 @@ impl Drive<'_> {
             let message = format!("there is no workflow `{id}`: register it first");
             return Ok(Err(refused("workflow_not_found", message)));
         };
-        let text = self
-            .recorder
-            .insist(|| store.definition(&workflow.definition_hash))
-            .await?;
+        let (definition, text) = match self.definition_of_workflow(&workflow).await? {
+            Ok(definition) => definition,
+            Err(error) => return Ok(Err(error)),
+        };
         let kept = self
             .recorder
             .insist(|| store.workflow_variables(organization, &id))
             .await?;
-        let text = text.unwrap_or_else(|| JsonText::trusted("null"));
         let made = self
-            .start_of(&workflow, &text, asked.payload)
+            .start_of(&workflow, (&definition, text), asked.payload)
             .map(|mut start| {
                 let lasting = kept.iter().filter_map(|variable| {
                     Some((variable.name.clone(), variable.value.value().ok()?))
                 });
-                start.run.variables = captured(&text, lasting.collect());
+                start.run.variables = captured(&definition, lasting.collect());
                 let child = NewChild {
                     start,
                     parent_path: record.path.clone(),
@@ -126,23 +127,35 @@ impl Drive<'_> {
         Ok(made)
     }
 
+    /// The newest definition of a workflow, read and as it is stored.
+    async fn definition_of_workflow(
+        &self,
+        workflow: &Workflow,
+    ) -> Result<Result<(Arc<Definition>, JsonText), NodeError>, EngineError> {
+        let (store, hash) = (&self.engine.store, &workflow.definition_hash);
+        let read = self.recorder.insist(|| store.executable(hash)).await?;
+        let text = self.recorder.insist(|| store.definition(hash)).await?;
+        let unfit = |why| Ok(Err(refused("invalid_workflow", why)));
+        match (read, text) {
+            (Some(Ok(definition)), Some(text)) => Ok(Ok((definition, text))),
+            (Some(Err(why)), _) => unfit(why),
+            (None, _) | (_, None) => unfit("its definition is missing".to_owned()),
+        }
+    }
+
     fn start_of(
         &self,
         workflow: &Workflow,
-        text: &JsonText,
+        (definition, text): (&Definition, JsonText),
         payload: Map<String, Value>,
     ) -> Result<NewStart, NodeError> {
-        let unfit = |message: String| refused("invalid_workflow", message);
-        let value = text.value().map_err(|error| unfit(error.to_string()))?;
-        let definition = Definition::parse(&value, &DefinitionLimits::STORED)
-            .map_err(|error| unfit(error.to_string()))?;
         let is_manual = |ix: &&usize| definition.node(**ix).kind == MANUAL;
         let manual = definition.triggers().iter().find(is_manual).copied();
         let trigger = match manual {
             Some(trigger) => trigger,
             None => definition
                 .firing_trigger(None)
-                .map_err(|error| unfit(error.to_string()))?,
+                .map_err(|error| refused("invalid_workflow", error.to_string()))?,
         };
         if let Some(why) = misfit(&definition.input_schema(trigger), &payload) {
             return Err(refused("invalid_payload", why));
@@ -170,7 +183,7 @@ impl Drive<'_> {
             trigger: NodeRecord::fired(path, node.kind.clone(), payload, now),
             definition: StoredDefinition {
                 hash: workflow.definition_hash.clone(),
-                text: text.clone(),
+                text,
             },
             lane: Lane::Interactive,
             traceparent: None,
@@ -225,13 +238,9 @@ fn read(input: &Value) -> Result<Asked, NodeError> {
 }
 
 /// The values that live on the workflow and that its definition declares so.
-fn captured(text: &JsonText, mut kept: Map<String, Value>) -> JsonText {
-    let value = text.value().unwrap_or_default();
-    let definition = Definition::parse(&value, &DefinitionLimits::STORED).ok();
+fn captured(definition: &Definition, mut kept: Map<String, Value>) -> JsonText {
     kept.retain(|name, _| {
-        let declared = definition
-            .as_ref()
-            .and_then(|definition| definition.variable(name));
+        let declared = definition.variable(name);
         declared.is_some_and(|declared| declared.lifetime == Lifetime::Persist)
     });
     JsonText::of(&Value::Object(kept))

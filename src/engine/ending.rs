@@ -2,7 +2,7 @@
 
 use super::{
     drive::{Drive, EngineError, Stopped, error_text},
-    settle::end_attempt,
+    settle::{end_attempt, is_open},
     summary::summary,
 };
 use crate::{
@@ -94,9 +94,13 @@ impl Drive<'_> {
             record.status = status;
             record.due_at = None;
             record.finished_at = Some(now.clone());
-            // That of a lost call has been charged.
-            if end_attempt(&mut record, Some(error)) && goes_on {
-                self.recorder.charge(&record.kind, 1);
+            // One that has ended, and waited to be followed by another, stays as it ended.
+            if is_open(&record) {
+                end_attempt(&mut record, Some(error));
+                // That of a lost call has been charged.
+                if goes_on {
+                    self.recorder.charge(&record.kind, 1);
+                }
             }
             self.put(at, record, true);
         }
@@ -104,7 +108,7 @@ impl Drive<'_> {
 }
 
 /// The error, of class `in_doubt` if the record's effect is.
-fn doubting(record: &mut NodeRecord, error: &NodeError) -> NodeError {
+pub(super) fn doubting(record: &mut NodeRecord, error: &NodeError) -> NodeError {
     let mut error = error.clone();
     let in_doubt = record.effect.take_if(|effect| effect.is_in_doubt());
     if let Some(effect) = in_doubt {

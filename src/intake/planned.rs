@@ -236,16 +236,8 @@ impl Planned {
 
     /// The records of the source at or below a path.
     pub fn below<'a>(&'a self, path: &'a NodePath) -> impl Iterator<Item = &'a NodeRecord> {
-        let above = path.segments();
-        self.records.iter().filter(move |record| {
-            let segments = record.path.segments();
-            let same = segments.iter().zip(above);
-            let last = above.len() - 1;
-            segments.len() >= above.len()
-                && same.enumerate().all(|(place, (one, other))| {
-                    one.node == other.node && (place == last || one.iteration == other.iteration)
-                })
-        })
+        let records = self.records.iter();
+        records.filter(move |record| record.path.is_at_or_in(path))
     }
 }
 

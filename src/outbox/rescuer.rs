@@ -12,7 +12,7 @@ use crate::{
 /// How often to look.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Idempotency keys that are forgotten in one look.
+/// Idempotency keys that are forgotten in one transaction.
 const MOST_KEYS: u32 = 1_000;
 
 /// Makes due again what was forgotten, and forgets idempotency keys whose time is over.
@@ -48,7 +48,6 @@ impl Rescuer {
     /// The ledger did not answer.
     pub async fn run_once(&self) -> Result<Rescued, StoreError> {
         let rescued = self.store.rescue().await?;
-        self.store.forget_keys(MOST_KEYS).await?;
         if rescued != Rescued::default() {
             tracing::info!(
                 rescued.abandoned,
@@ -59,6 +58,7 @@ impl Rescuer {
             metrics::counter!("redrive_dispatches_resent_total").increment(rescued.unclaimed);
             self.hints.something_is_due();
         }
+        while self.store.forget_keys(MOST_KEYS).await? == u64::from(MOST_KEYS) {}
         Ok(rescued)
     }
 }

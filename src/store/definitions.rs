@@ -76,11 +76,6 @@ impl Store {
         });
         Ok(Some(read))
     }
-
-    /// Keeps a definition that has been read in order to be stored: it will be executed soon.
-    pub fn keep_executable(&self, stored: &StoredDefinition, definition: Definition) {
-        self.definitions().keep(stored, Arc::new(definition));
-    }
 }
 
 fn read(stored: &StoredDefinition) -> Result<Arc<Definition>, String> {

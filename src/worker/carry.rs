@@ -82,7 +82,12 @@ impl<'a> Carry<'a> {
         source: Option<&NodeRecord>,
     ) -> Option<NodeRecord> {
         let mut record = self.pending(line, path, source);
-        if let Some(effect) = &mut record.effect {
+        if self.is_loop(path) {
+            // Its iterations stay behind: whatever calls it makes one day are other ones.
+            let mark = self.mark_below(path, source);
+            record.effect = mark.map(|mark| mark.raised(self.run));
+            record.input = None;
+        } else if let Some(effect) = &mut record.effect {
             effect.resolve_again |= self.is_changed(line);
         }
         says_something(&record).then_some(record)
@@ -183,19 +188,7 @@ impl<'a> Carry<'a> {
 
     /// What the effects of a node that never started begin with: see the engine's own rule.
     fn mark_around(&self, path: &NodePath) -> EffectState {
-        let around = |record: &&NodeRecord| {
-            let (outer, inner) = (record.path.segments(), path.segments());
-            let last = outer.len() - 1;
-            outer.len() < inner.len()
-                && outer
-                    .iter()
-                    .zip(inner)
-                    .enumerate()
-                    .all(|(place, (one, other))| {
-                        one.node == other.node
-                            && (place == last || one.iteration == other.iteration)
-                    })
-        };
+        let around = |record: &&NodeRecord| record.path != *path && path.is_at_or_in(&record.path);
         let marks = self.planned.records.iter().filter(around);
         let marks = marks
             .filter_map(|record| Some((record.path.segments().len(), record.effect.as_ref()?)));

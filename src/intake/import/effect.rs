@@ -22,7 +22,7 @@ pub(super) fn effect(
         key.is_none() || key == newest
     };
     let current: Vec<_> = record.attempts.iter().filter(is_current).collect();
-    let known = newest.and_then(EffectState::of_key);
+    let known = newest.and_then(|key| EffectState::of_key(key, &record.path));
     let is_done = known.is_none() && record.status == NodeStatus::Success;
     let left_open = !is_done && current.iter().any(|attempt| is_open(attempt));
     if left_open || is_in_doubt(record, entry, effects) {

@@ -50,12 +50,7 @@ impl Intake {
             Err(earlier) => return self.import_again(caller, earlier).await,
         };
         match imported {
-            ImportOutcome::Imported(run) => {
-                if let (Some(stored), Some(definition)) = (&import.definition, definition) {
-                    self.store.keep_executable(stored, definition);
-                }
-                Ok(*run)
-            }
+            ImportOutcome::Imported(run) => Ok(*run),
             ImportOutcome::RunExists => Err(IntakeError::ImportExists(import.run.id)),
         }
     }

@@ -53,7 +53,8 @@ pub(super) fn read_records(
     let iterations = iterations(&record, value)?;
     if let Some(iterations) = iterations {
         let count = u32::try_from(iterations.len()).unwrap_or(u32::MAX);
-        count_iterations(&mut record, count);
+        // They stand under their own paths: of the member only its length stays.
+        record.set_extra(ITERATIONS, count.into());
     }
     records.push(record);
     for (number, nodes) in (0..).zip(iterations.into_iter().flatten()) {
@@ -87,17 +88,6 @@ fn iterations<'a>(
             record.path
         ))),
     }
-}
-
-/// The records of the iterations stand under their own paths: of the member only its length stays.
-fn count_iterations(record: &mut NodeRecord, count: u32) {
-    let extra = record.extra.as_ref().and_then(|extra| extra.value().ok());
-    let mut members = match extra {
-        Some(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
-    members.insert(ITERATIONS.to_owned(), count.into());
-    record.extra = Some(JsonText::of(&Value::Object(members)));
 }
 
 /// Reads one record.

@@ -6,7 +6,6 @@
 mod acceptance;
 mod children;
 mod dead_letters;
-
 mod intents;
 mod lease;
 mod outbox;

@@ -3,12 +3,19 @@
 use serde_json::{Value, json};
 
 use super::{plan, post, retry, told};
-use crate::support::{app::TestApp, ledger::Ledger, on_both_engines, target::Target};
+use crate::support::{
+    app::TestApp,
+    elsewhere::{each, imported},
+    ledger::Ledger,
+    on_both_engines,
+    target::Target,
+};
 
 on_both_engines![
     an_input_that_is_to_be_resolved_again_is_so_in_a_later_retry_too,
     a_given_result_does_not_forget_the_keys_that_were_used,
     a_given_result_of_a_loop_does_not_forget_the_keys_in_it,
+    a_loop_that_is_skipped_does_not_forget_the_keys_in_it,
     a_loop_without_a_stored_array_has_new_keys_when_it_is_named,
     secrets_stay_masked_when_a_result_is_given_or_a_loop_is_named,
     an_imported_success_that_is_named_is_another_effect,
@@ -116,6 +123,45 @@ async fn a_given_result_of_a_loop_does_not_forget_the_keys_in_it(ledger: Ledger)
         format!("{run}/each[1].pay/2@{by}"),
     ];
     assert_eq!(keys(&target, "/pay")[2..], expected);
+    app.stop().await;
+}
+
+async fn a_loop_that_is_skipped_does_not_forget_the_keys_in_it(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let condition = json!({ "$and": [{ "{{root.a}}": { "$eq": 1 } }] });
+    let mut each = each(&json!([0]), &["pay"], &[]);
+    each["branch"] = json!("then");
+    let mut other = post(&target, "/other", &[]);
+    other["branch"] = json!("else");
+    let nodes = json!({
+        "root": { "children": ["if"] },
+        "if": { "type": "if", "payload": { "condition": condition }, "children": ["each", "other"] },
+        "each": each, "pay": post(&target, "/pay", &[]), "other": other
+    });
+    let pay = json!({ "type": NODE, "status": "failure", "attempts": [{
+        "number": 1, "effectKey": "run_elsewhere/each[0].pay/1", "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": "2026-01-01T00:00:01Z", "error": { "class": "transient", "code": "http_503", "message": "x" }
+    }] });
+    let state = json!({
+        "if": { "type": "if", "status": "failure" },
+        "each": {
+            "type": "for-each", "status": "failure", "input": { "array": [0] },
+            "iterations": [{ "pay": pay }]
+        }
+    });
+    let run = imported(&app, nodes, state, json!({})).await;
+    target.answer_with("/other", [503]);
+    let aside = json!({ "nodeResults": { "if": { "branch": "else" } } });
+    let first = retry(&app, &run, &aside).await;
+    assert_eq!(first["status"], "failure", "{first:#}");
+    let second = retry(&app, &id(&first), &json!({ "fromNodeId": "if" })).await;
+    assert_eq!(second["status"], "success", "{second:#}");
+    let sent = keys(&target, "/pay");
+    assert!(
+        sent[0].starts_with(&format!("{run}/each[0].pay/")),
+        "{sent:?}"
+    );
+    assert_ne!(sent[0], format!("{run}/each[0].pay/1"));
     app.stop().await;
 }
 

@@ -11,6 +11,7 @@ on_both_engines![
     retry_after_is_waited_for,
     an_attempt_that_takes_too_long_is_in_doubt,
     a_run_that_is_cancelled_makes_no_other_attempt,
+    an_attempt_that_has_ended_stays_as_it_ended,
     a_webhook_is_tried_again_by_itself,
     inputs_of_a_block_are_read_by_the_nodes_expanded_from_it,
 ];
@@ -156,6 +157,31 @@ async fn a_run_that_is_cancelled_makes_no_other_attempt(ledger: Ledger) {
     let retried = app.ended(&app.retry(&run).await).await;
     assert_eq!(retried["status"], "success", "{retried:#}");
     assert_eq!(target.calls().len(), 2);
+    app.stop().await;
+}
+
+async fn an_attempt_that_has_ended_stays_as_it_ended(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    target.answer_with("/x", [503]);
+    let policy = json!({ "retry": { "maxAttempts": 2, "initialDelayMs": 60_000 } });
+    let mut definition = node(&target, &policy);
+    definition["nodes"]["root"]["children"] = json!(["x", "held"]);
+    let payload = json!({ "url": target.url("/held"), "method": "POST" });
+    definition["nodes"]["held"] = json!({ "type": "http-request", "payload": payload });
+    let gate = target.hold("/held");
+    let run = app.start_run(&definition, &json!({})).await;
+    target.until_called("/held", 1).await;
+    // Its worker holds the run, and is told.
+    let path = format!("/v1/runs/{run}/cancel");
+    assert_eq!(app.post(&path, &json!({})).await["status"], "running");
+    drop(gate);
+    let ended = app.ended(&run).await;
+    assert_eq!(ended["status"], "cancelled", "{ended:#}");
+    let x = &ended["executionState"]["x"];
+    assert_eq!(x["status"], "cancelled");
+    let attempts = x["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(attempts[0]["error"]["code"], "http_503", "{x:#}");
     app.stop().await;
 }
 

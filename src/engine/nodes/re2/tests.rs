@@ -181,9 +181,12 @@ fn what_re2_does_not_have_is_refused() {
 
 #[test]
 fn work_is_linear_in_the_pattern() {
+    let began = std::time::Instant::now();
     for piece in ["{", "{1", "[[:", "[", "(", r"\p", "(?P<", r"\Q", r"\\"] {
         let _ = translate(&piece.repeat(300_000));
     }
+    // Quadratic, it would be minutes.
+    assert!(began.elapsed().as_secs() < 10);
 }
 
 proptest! {
@@ -197,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn any_pattern_is_translated_or_refused(pattern in r"[\\\[\](){}?*+a-c^:,1-9pPQEwdsb<>&~ -]{0,20}") {
+    fn no_pattern_makes_the_translation_panic(pattern in r"[\\\[\](){}?*+a-c^:,1-9pPQEwdsb<>&~ -]{0,20}") {
         let _ = translate(&pattern).map(|translated| Regex::new(&translated));
     }
 }
