@@ -216,7 +216,8 @@ pub struct Attempt {
     /// The effect key sent; none for nodes without effects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect_key: Option<String>,
-    /// When it started.
+    /// When it started; empty where an import does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub started_at: String,
     /// When its outcome was known; missing while it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]

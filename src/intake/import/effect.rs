@@ -36,7 +36,11 @@ pub(super) fn effect(
 /// Whether nobody knows what became of the attempt.
 fn is_open(attempt: &Attempt) -> bool {
     let error = attempt.error.as_ref();
-    attempt.finished_at.is_none() || error.is_some_and(|error| error.class == ErrorClass::InDoubt)
+    // A recorded error is an outcome, whether or not somebody wrote down when.
+    match error {
+        Some(error) => error.class == ErrorClass::InDoubt,
+        None => attempt.finished_at.is_none(),
+    }
 }
 
 /// How an attempt ended that has; none if it sent nothing.

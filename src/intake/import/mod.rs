@@ -1,5 +1,6 @@
 //! Accepting one run from elsewhere, as `GET /v1/runs/{id}` of such a platform shows it.
 
+mod attempts;
 mod effect;
 mod node;
 mod variables;

@@ -7,12 +7,12 @@ use super::{
         IntakeError,
         body::{invalid, user_json},
     },
+    attempts::attempts,
     effect::effect,
 };
 use crate::{
     domain::{
-        Attempt, EffectState, ITERATIONS, JsonText, NodeId, NodePath, NodeRecord, NodeStatus,
-        SideEffects,
+        EffectState, ITERATIONS, JsonText, NodeId, NodePath, NodeRecord, NodeStatus, SideEffects,
     },
     workflow::{Definition, side_effects_by_kind, side_effects_of},
 };
@@ -177,7 +177,11 @@ fn take_history(
         let taken = match name.as_str() {
             // Read on their own.
             _ if is_loops => Some(()),
-            "attempts" => read::<Vec<Attempt>>(value).map(|read| record.attempts = read),
+            "attempts" => {
+                let place = format!("executionState.{id}.attempts");
+                user_json(value, &place)?;
+                attempts(value, &place)?.map(|read| record.attempts = read)
+            }
             "effect" => read::<EffectState>(value).map(|read| record.effect = Some(read)),
             // Which run executed a node is ours to say: variables are read from there.
             "originRunId" => Some(()),

@@ -20,6 +20,7 @@ on_both_engines![
     secrets_stay_masked_when_a_result_is_given_or_a_loop_is_named,
     an_imported_success_that_is_named_is_another_effect,
     imported_attempts_say_what_became_of_the_key,
+    imported_attempts_count_however_they_are_written,
     what_was_never_sent_is_not_compared,
     a_call_that_was_not_sent_leaves_the_one_before_it_as_it_was,
     variables_of_an_import_win_over_those_of_an_older_retry,
@@ -303,6 +304,48 @@ fn to_given_url() -> Value {
         "root": { "type": "manual", "children": ["pay"] },
         "pay": { "type": NODE, "payload": { "url": "{{$props.url}}", "method": "POST", "body": "x" } }
     })
+}
+
+async fn imported_attempts_count_however_they_are_written(ledger: Ledger) {
+    let (target, app) = (Target::start().await, TestApp::start(ledger).await);
+    let mut pay = post(&target, "/pay", &[]);
+    pay["sideEffects"] = json!("unsafe");
+    let nodes = json!({ "root": { "children": ["pay"] }, "pay": pay });
+    let open = json!({ "number": 1, "startedAt": "2026-01-01T00:00:00Z" });
+    for (attempts, verdict) in [
+        (json!([{ "error": { "class": "in_doubt" } }]), "in_doubt"),
+        (
+            json!([{ "number": "1", "startedAt": 1_700_000_000 }]),
+            "in_doubt",
+        ),
+        (
+            json!([open, { "finishedAt": "x", "error": "reset" }]),
+            "in_doubt",
+        ),
+        (json!([{ "error": "connection reset" }]), "execute"),
+        // A known outcome, though nobody wrote down when.
+        (
+            json!([{ "error": { "class": "permanent", "code": "http_400" } }]),
+            "execute",
+        ),
+    ] {
+        let state = json!({ "pay": { "type": NODE, "status": "failure", "attempts": attempts } });
+        let run = imported(&app, nodes.clone(), state, json!({})).await;
+        let shown = plan(&app, &run, &json!({})).await;
+        assert_eq!(shown["plan"]["nodes"][1]["verdict"], verdict, "{attempts}");
+        let refusal = &shown["refusal"]["reason"];
+        assert_eq!(
+            refusal == "confirmation_required",
+            verdict == "in_doubt",
+            "{attempts}"
+        );
+        let seen = app.get(&format!("/v1/runs/{run}")).await;
+        assert!(
+            seen["executionState"]["pay"]["attempts"].is_array(),
+            "{seen:#}"
+        );
+    }
+    app.stop().await;
 }
 
 async fn what_was_never_sent_is_not_compared(ledger: Ledger) {
