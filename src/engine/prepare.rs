@@ -97,8 +97,9 @@ impl Drive<'_> {
         if length <= limit {
             return Ok(text);
         }
-        let message =
-            format!("the resolved payload has {length} bytes, more than the {limit} allowed");
+        let message = format!(
+            "the resolved payload has {length} bytes, more than the {limit} allowed (limits.payload_bytes)"
+        );
         let code = "payload_too_large";
         Err(NodeError::new(ErrorClass::Definition, code, message))
     }

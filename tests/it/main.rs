@@ -21,6 +21,7 @@ mod idempotency;
 mod inputs;
 mod intents;
 mod kinds;
+mod limits;
 mod loops;
 mod mixtures;
 mod policies;
