@@ -24,6 +24,7 @@ mod kinds;
 mod limits;
 mod loops;
 mod mixtures;
+mod poison;
 mod policies;
 mod pool;
 mod reads;
