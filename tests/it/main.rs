@@ -32,6 +32,7 @@ mod resume;
 mod services;
 mod simulator;
 mod states;
+mod storage_gone;
 mod store_contract;
 mod store_pool;
 mod store_sql;
