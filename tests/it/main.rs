@@ -12,6 +12,7 @@ mod chaos;
 mod children;
 mod choices;
 mod cli;
+mod clocks;
 mod contract;
 mod dead_letters;
 mod doctor;
