@@ -39,6 +39,10 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The most that `limits.expression_bytes` may be: finding the end of an expression takes a look at
+/// so much text behind every mark.
+pub const MOST_EXPRESSION_BYTES: usize = 64 * 1024;
+
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -195,6 +199,15 @@ pub struct LimitsConfig {
     pub loop_iterations: usize,
     /// Bytes of a node's resolved payload. Default 1 MiB.
     pub payload_bytes: usize,
+    /// Bytes between the marks of an expression. Default 4096, at most
+    /// [`MOST_EXPRESSION_BYTES`].
+    pub expression_bytes: usize,
+    /// Expressions in one text of a payload. Default 64.
+    pub expressions_per_string: usize,
+    /// Bytes of one text or key of a payload once it is resolved. Default 1 MiB.
+    pub field_bytes: usize,
+    /// Bytes of all texts and keys of a node's payload once they are resolved. Default 4 MiB.
+    pub node_bytes: usize,
     /// Bytes of a node's result. Default 10 MiB.
     pub result_bytes: usize,
     /// Bytes of all results and inputs of a run. Default 64 MiB.
@@ -227,6 +240,10 @@ impl Default for LimitsConfig {
             loop_depth: 10,
             loop_iterations: 100,
             payload_bytes: MIB,
+            expression_bytes: 4 * 1024,
+            expressions_per_string: 64,
+            field_bytes: MIB,
+            node_bytes: 4 * MIB,
             result_bytes: 10 * MIB,
             state_bytes: 64 * MIB,
             chain_length: 100,

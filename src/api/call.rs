@@ -20,6 +20,7 @@ use super::{
     query::Query,
 };
 use crate::{
+    config::LimitsConfig,
     domain::{
         DeadLetterId, MAX_NESTING, RetryId, RunId, is_traceparent, parse_json, traceparent_of,
     },
@@ -127,10 +128,12 @@ impl Call {
     }
 
     /// The body, an object; none if it is empty.
-    pub(super) async fn optional_object(self, limit: usize) -> Result<Option<Value>, ApiError> {
+    pub(super) async fn optional_object(self, limit: BodyLimit) -> Result<Option<Value>, ApiError> {
         // A caller that asks first sends nothing when it is refused.
         let asks_first = self.parts.headers.contains_key(header::EXPECT);
-        if asks_first && declared_length(&self.parts.headers).is_some_and(|length| length > limit) {
+        if asks_first
+            && declared_length(&self.parts.headers).is_some_and(|length| length > limit.bytes)
+        {
             return Err(too_large(limit));
         }
         let bytes = tokio::time::timeout(BODY_TIMEOUT, read(self.body, limit))
@@ -154,9 +157,30 @@ impl Call {
     }
 
     /// The body, an object.
-    pub(super) async fn object(self, limit: usize) -> Result<Value, ApiError> {
+    pub(super) async fn object(self, limit: BodyLimit) -> Result<Value, ApiError> {
         let body = self.optional_object(limit).await?;
         body.ok_or_else(|| ApiError::new(Reason::InvalidRequest, "the request needs a body"))
+    }
+}
+
+/// How long a body may be, and the key that says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimit {
+    bytes: usize,
+    key: &'static str,
+}
+
+impl BodyLimit {
+    /// Of a body that carries a run or a definition.
+    pub(super) const fn import(limits: &LimitsConfig) -> Self {
+        let (bytes, key) = (limits.import_bytes, "limits.import_bytes");
+        Self { bytes, key }
+    }
+
+    /// Of any other.
+    pub(super) const fn plain(limits: &LimitsConfig) -> Self {
+        let (bytes, key) = (limits.body_bytes, "limits.body_bytes");
+        Self { bytes, key }
     }
 }
 
@@ -169,7 +193,7 @@ fn declared_length(headers: &HeaderMap) -> Option<usize> {
 /// Reads a body of at most `limit` bytes. A longer one is read on for a while and thrown away:
 /// most callers look at the answer once they have sent everything, and would see no answer but a
 /// broken connection.
-async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+async fn read(body: Body, limit: BodyLimit) -> Result<Bytes, ApiError> {
     let mut stream = body.into_data_stream().map_err(|_| {
         let message = "the body broke off before its end";
         ApiError::new(Reason::InvalidRequest, message)
@@ -178,23 +202,23 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         length = length.saturating_add(chunk.len());
-        if length <= limit {
+        if length <= limit.bytes {
             all.extend_from_slice(&chunk);
             continue;
         }
         all = BytesMut::new();
-        if length - limit > MOST_THROWN_AWAY {
+        if length - limit.bytes > MOST_THROWN_AWAY {
             break;
         }
     }
-    if length > limit {
+    if length > limit.bytes {
         return Err(too_large(limit));
     }
     Ok(all.freeze())
 }
 
-fn too_large(limit: usize) -> ApiError {
-    let message = format!("the body is longer than {limit} bytes");
+fn too_large(BodyLimit { bytes, key }: BodyLimit) -> ApiError {
+    let message = format!("the body is longer than {bytes} bytes ({key})");
     ApiError::new(Reason::PayloadTooLarge, message)
 }
 
@@ -218,6 +242,10 @@ mod tests {
     use axum::http::HeaderValue;
     use futures_util::stream;
 
+    fn most(bytes: usize) -> BodyLimit {
+        BodyLimit { bytes, key: "k" }
+    }
+
     async fn call(content_type: Option<&str>, body: Body) -> Call {
         let mut request = Request::new(body);
         if let Some(content_type) = content_type {
@@ -229,7 +257,7 @@ mod tests {
 
     async fn refusal(content_type: &str, body: impl Into<Body>) -> Reason {
         let call = call(Some(content_type), body.into()).await;
-        call.optional_object(16).await.unwrap_err().reason()
+        call.optional_object(most(16)).await.unwrap_err().reason()
     }
 
     #[tokio::test]
@@ -239,7 +267,7 @@ mod tests {
         assert_eq!(longest.len(), 16);
         for media_type in [json, "Application/JSON; charset=utf-8"] {
             let call = call(Some(media_type), longest.into()).await;
-            let value = call.object(16).await.unwrap();
+            let value = call.object(most(16)).await.unwrap();
             assert_eq!(value.to_string(), longest);
         }
         assert_eq!(
@@ -256,7 +284,7 @@ mod tests {
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(80), "]".repeat(80));
         let call = call(Some(json), deep.into()).await;
         assert_eq!(
-            call.object(1_000).await.unwrap_err().reason(),
+            call.object(most(1_000)).await.unwrap_err().reason(),
             Reason::InvalidRequest
         );
     }
@@ -265,8 +293,11 @@ mod tests {
     async fn an_empty_body_has_any_content_type() {
         for content_type in [None, Some("text/plain"), Some("application/json")] {
             let empty = call(content_type, Body::empty()).await;
-            assert!(empty.optional_object(16).await.unwrap().is_none());
-            let needed = call(content_type, Body::empty()).await.object(16).await;
+            assert!(empty.optional_object(most(16)).await.unwrap().is_none());
+            let needed = call(content_type, Body::empty())
+                .await
+                .object(most(16))
+                .await;
             assert_eq!(needed.unwrap_err().reason(), Reason::InvalidRequest);
         }
     }
@@ -294,14 +325,14 @@ mod tests {
         let headers = &mut asking.parts.headers;
         headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("64"));
-        let refused = asking.optional_object(16).await.unwrap_err();
+        let refused = asking.optional_object(most(16)).await.unwrap_err();
         assert_eq!((refused.reason(), sent()), (Reason::PayloadTooLarge, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_comes_is_given_up() {
         let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let refused = call(None, never).await.optional_object(16).await;
+        let refused = call(None, never).await.optional_object(most(16)).await;
         assert_eq!(refused.unwrap_err().reason(), Reason::RequestTimeout);
     }
 

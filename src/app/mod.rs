@@ -81,6 +81,7 @@ pub struct App {
     config: Config,
     roles: Roles,
     handlers: Vec<(String, Own)>,
+    clock: Arc<dyn Clock>,
 }
 
 struct Own(Arc<dyn NodeHandler>);
@@ -99,6 +100,7 @@ impl App {
             config,
             roles: Roles::default(),
             handlers: Vec::new(),
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -113,6 +115,13 @@ impl App {
     #[must_use]
     pub fn handler(mut self, kind: impl Into<String>, handler: impl NodeHandler) -> Self {
         self.handlers.push((kind.into(), Own(Arc::new(handler))));
+        self
+    }
+
+    /// Takes the time from this clock instead of the system's. Leases are kept by the database's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -137,7 +146,7 @@ impl App {
             .await
             .with_context(|| format!("{listen} can't be listened on"))?;
         let handlers = self.all_handlers()?;
-        let parts = Parts::new(&self.config, store, handlers)?;
+        let parts = Parts::new(&self.config, store, handlers, self.clock)?;
         parts.start(self.config, self.roles, listener, lock)
     }
 
@@ -181,8 +190,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, store: Store, handlers: Handlers) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    fn new(
+        config: &Config,
+        store: Store,
+        handlers: Handlers,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let hints = Hints::default();
         let intake = Intake::new(
             store.clone(),

@@ -9,7 +9,7 @@ use figment::{
 };
 
 use super::{
-    Config, ConfigError,
+    Config, ConfigError, MOST_EXPRESSION_BYTES,
     error::{explain, invalid, origin, without_source},
 };
 
@@ -121,10 +121,19 @@ impl Config {
                 "must be 1 to 200 bytes",
             ));
         }
-        if self.limits.loop_depth > MOST_LOOP_DEPTH {
-            let key = "limits.loop_depth";
-            let why = format!("must be at most {MOST_LOOP_DEPTH}");
-            return Err(invalid(key, &origin(figment, key), &why));
+        let limits = &self.limits;
+        for (key, given, most) in [
+            ("limits.loop_depth", limits.loop_depth, MOST_LOOP_DEPTH),
+            (
+                "limits.expression_bytes",
+                limits.expression_bytes,
+                MOST_EXPRESSION_BYTES,
+            ),
+        ] {
+            if given > most {
+                let why = format!("must be at most {most}");
+                return Err(invalid(key, &origin(figment, key), &why));
+            }
         }
         for (kind, cost) in &self.cu {
             if !cost.is_finite() || *cost < 0.0 {
@@ -351,6 +360,10 @@ mod tests {
             (
                 "[limits]\nloop_depth = 101",
                 "limits.loop_depth in redrive.toml: must be at most 100",
+            ),
+            (
+                "[limits]\nexpression_bytes = 65537",
+                "limits.expression_bytes in redrive.toml: must be at most 65536",
             ),
             (
                 "[cu]\nx = nan",

@@ -157,8 +157,9 @@ impl Refusal {
     /// The chain has reached its longest.
     #[must_use]
     pub fn chain_too_long(run: &RunId, limit: u32) -> Self {
-        let message =
-            format!("run {run} ends a chain of {limit} runs, the longest allowed: start anew");
+        let message = format!(
+            "run {run} ends a chain of {limit} runs, the longest allowed (limits.chain_length): start anew"
+        );
         Self::new(RefusalReason::RunNotRetryable, message)
     }
 
@@ -166,8 +167,8 @@ impl Refusal {
     #[must_use]
     pub fn rate_limited(limit: u32) -> Self {
         let message = format!(
-            "{limit} runs of this organization are under way, as many as may be: try again when some \
-             have ended"
+            "{limit} runs of this organization are under way, as many as may be (limits.live_runs): try \
+             again when some have ended"
         );
         Self::new(RefusalReason::RateLimited, message)
     }

@@ -147,7 +147,7 @@ impl Drive<'_> {
         let result = self.result_of(&record, head).await?;
         record.due_at = None;
         record.remove_extra(RETRIES_CHILD);
-        match self.fits(&result) {
+        match self.fits(at, &record, &result) {
             Ok(()) => {
                 record.result = Some(result);
                 self.close(&mut record, NodeStatus::Success, None);

@@ -125,7 +125,8 @@ impl Drive<'_> {
                 let kind = self.label(&node.kind).to_owned();
                 metrics::histogram!("redrive_node_duration_seconds", "type" => kind)
                     .record(started.elapsed().as_secs_f64());
-                self.answer(outcome.unwrap_or_else(|_| Err(panicked())))
+                let has_effect = prepared.record.effect.is_some();
+                self.answer(outcome.unwrap_or_else(|_| Err(panicked(has_effect))))
             }
             () = self.signals.lost.cancelled() => Answer::LeaseLost,
             () = self.signals.abort.cancelled() => Answer::Aborted,
@@ -172,10 +173,12 @@ fn timed_out(prepared: &Prepared) -> NodeError {
     )
 }
 
-fn panicked() -> NodeError {
-    NodeError::new(
-        ErrorClass::Internal,
-        "panicked",
-        "the node's handler panicked",
-    )
+/// A fault of the handler's: one with effects may have had them before it got that far.
+pub(super) fn panicked(has_effect: bool) -> NodeError {
+    let class = if has_effect {
+        ErrorClass::InDoubt
+    } else {
+        ErrorClass::Internal
+    };
+    NodeError::new(class, "panicked", "the node's handler panicked")
 }

@@ -87,7 +87,9 @@ impl Drive<'_> {
             + 1;
         let limit = i64::from(self.engine.limits.child_depth);
         if depth > limit {
-            let message = format!("runs that start each other may be at most {limit} deep");
+            let message = format!(
+                "runs that start each other may be at most {limit} deep (limits.child_depth)"
+            );
             return Ok(Err(refused("too_deep", message)));
         }
         let workflow = self

@@ -20,7 +20,9 @@ pub type HandlerFuture<'a> =
 /// retry, with the same [`NodeCall::effect_key`] and the same input: a handler with effects passes
 /// the key on, so that its target can tell a repeat from a new call.
 ///
-/// A handler that panics fails its node, class `internal`.
+/// A handler that panics fails its node, code `panicked`: class `in_doubt` if it has effects, else
+/// `internal`. It must not block its thread, on which other runs are executed: while it does, neither
+/// `timeoutMs` nor a cancellation ends it.
 pub trait NodeHandler: Send + Sync + 'static {
     /// What repeating a node with this payload means. The payload is the resolved one. A
     /// `sideEffects` member of the node overrides it.

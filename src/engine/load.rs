@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{Jitter, RetryDelay, RunStatus},
     store::{Checkpoint, Claim, Finish, Finished},
+    workflow::ExpressionLimits,
 };
 
 impl Engine {
@@ -61,9 +62,9 @@ impl Engine {
         let records = self.store.nodes(&run.id, None).await?;
         let line = self.store.line(&run.id).await?;
         let writes = self.store.variable_writes(&line).await?;
-        Ok(Ok(RunState::new(
-            definition, trigger, run, records, &writes,
-        )?))
+        let limits = ExpressionLimits::from(&self.limits);
+        let state = RunState::new(definition, trigger, run, records, &writes, limits)?;
+        Ok(Ok(state))
     }
 
     /// Ends a run that can't be executed; as cancelled, if that was asked for.

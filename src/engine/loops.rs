@@ -43,7 +43,8 @@ impl Drive<'_> {
         let limit = self.engine.limits.loop_iterations;
         if items.len() > limit {
             let message = format!(
-                "the array has {} elements, more than the {limit} iterations allowed",
+                "the array has {} elements, more than the {limit} iterations allowed \
+                 (limits.loop_iterations)",
                 items.len()
             );
             return Err(refused("too_many_iterations", message));

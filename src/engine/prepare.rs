@@ -1,10 +1,13 @@
 //! Before a node starts: its handler, its input, and the key of its effect.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
-use super::{drive::Drive, handler::NodeHandler};
+use super::{call::panicked, drive::Drive, handler::NodeHandler};
 use crate::{
     domain::{
         Attempt, EffectState, ErrorClass, JsonText, NodeError, NodeRecord, NodeStatus, SideEffects,
@@ -53,9 +56,11 @@ impl Drive<'_> {
         let due = self.state.due(at).filter(|_| record.error.is_none());
         let input = self.input(at, &record, due.is_some())?;
         let text = self.checked_input(&input)?;
-        let effects = node
-            .side_effects
-            .unwrap_or_else(|| handler.side_effects(&input));
+        let effects = match node.side_effects {
+            Some(declared) => declared,
+            None => catch_unwind(AssertUnwindSafe(|| handler.side_effects(&input)))
+                .map_err(|_| panicked(false))?,
+        };
         // The kind itself may say so; it has to see the input first.
         if record.status == NodeStatus::Running && effects == SideEffects::Unsafe {
             return Err(unsafe_to_repeat());
@@ -97,8 +102,9 @@ impl Drive<'_> {
         if length <= limit {
             return Ok(text);
         }
-        let message =
-            format!("the resolved payload has {length} bytes, more than the {limit} allowed");
+        let message = format!(
+            "the resolved payload has {length} bytes, more than the {limit} allowed (limits.payload_bytes)"
+        );
         let code = "payload_too_large";
         Err(NodeError::new(ErrorClass::Definition, code, message))
     }

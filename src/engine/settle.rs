@@ -36,7 +36,7 @@ impl Drive<'_> {
         prepared: Prepared,
         outcome: Result<NodeOutput, NodeError>,
     ) {
-        match outcome.and_then(|output| self.accept(output)) {
+        match outcome.and_then(|output| self.accept(at, &prepared.record, output)) {
             Ok((NodeOutput { due: Some(due), .. }, _)) => {
                 self.schedule(at, prepared.take_back(), due);
             }
@@ -46,27 +46,42 @@ impl Drive<'_> {
     }
 
     /// A handler's result is held to what is asked of any user JSON, and to the limits.
-    fn accept(&self, output: NodeOutput) -> Result<(NodeOutput, JsonText), NodeError> {
+    fn accept(
+        &self,
+        at: At,
+        record: &NodeRecord,
+        output: NodeOutput,
+    ) -> Result<(NodeOutput, JsonText), NodeError> {
         let text = JsonText::of(&output.result);
         if let Err(error) = parse_json(text.as_str().as_bytes(), MAX_NESTING) {
             let message = format!("the result can't be kept: {error}");
             return Err(permanent("invalid_result", message));
         }
-        self.fits(&text)?;
+        self.fits(at, record, &text)?;
         Ok((output, text))
     }
 
-    /// Limits hold for results too: they are stored, and other nodes read them.
-    pub(super) fn fits(&self, result: &JsonText) -> Result<(), NodeError> {
+    /// Limits hold for results too: they are stored, and other nodes read them. The record has its
+    /// input already, which counts as well.
+    pub(super) fn fits(
+        &self,
+        at: At,
+        record: &NodeRecord,
+        result: &JsonText,
+    ) -> Result<(), NodeError> {
         let (length, limits) = (result.as_str().len(), &self.engine.limits);
         if length > limits.result_bytes {
             let limit = limits.result_bytes;
-            let message = format!("the result has {length} bytes, more than the {limit} allowed");
+            let message = format!(
+                "the result has {length} bytes, more than the {limit} allowed (limits.result_bytes)"
+            );
             return Err(permanent("result_too_large", message));
         }
-        if self.state.bytes() + length > limits.state_bytes {
+        if self.state.bytes_with(at, record) + length > limits.state_bytes {
             let limit = limits.state_bytes;
-            let message = format!("the run's state would exceed the {limit} bytes allowed");
+            let message = format!(
+                "the run's state would exceed the {limit} bytes allowed (limits.state_bytes)"
+            );
             return Err(permanent("state_too_large", message));
         }
         Ok(())

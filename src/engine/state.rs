@@ -64,6 +64,7 @@ pub(super) struct RunState {
     run_id: RunId,
     /// Whether what the request set has been logged in this run.
     pub(super) has_set_requested: bool,
+    limits: ExpressionLimits,
     bytes: usize,
 }
 
@@ -76,6 +77,7 @@ impl RunState {
         run: &Run,
         records: Vec<NodeRecord>,
         writes: &[(RunId, VariableWrite)],
+        limits: ExpressionLimits,
     ) -> Result<Self, JsonError> {
         let mut state = Self {
             order: definition.order(trigger),
@@ -93,6 +95,7 @@ impl RunState {
                 .any(|(id, write)| *id == run.id && write.written_by_node.is_none()),
             definition,
             trigger,
+            limits,
             bytes: 0,
         };
         for record in records {
@@ -254,9 +257,10 @@ impl RunState {
         }
     }
 
-    /// Bytes of all inputs and results.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Bytes of all inputs and results, with this record in its place.
+    pub(super) fn bytes_with(&self, at: At, record: &NodeRecord) -> usize {
+        let before = self.record(at).map_or(0, record_bytes);
+        self.bytes - before + record_bytes(record)
     }
 
     /// Replaces a node's record.
@@ -334,7 +338,7 @@ impl RunState {
             workflow_id: self.workflow_id.as_deref(),
             run_id: self.run_id.as_str(),
         };
-        let (node, limits) = (self.node(at), ExpressionLimits::default());
+        let (node, limits) = (self.node(at), self.limits);
         let inputs = self.inputs(node, &scope, &limits)?;
         let scope = RunScope {
             inputs: &inputs,

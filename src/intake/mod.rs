@@ -28,7 +28,7 @@ use crate::{
     config::LimitsConfig,
     domain::{Clock, InvalidId, JsonText, NodePath, OrganizationId, Refusal, Retry, Run, RunId},
     store::{CancelOutcome, IdempotencyKey, Resumed, Store, StoreError, StoredDefinition},
-    workflow::{DefinitionError, DefinitionLimits},
+    workflow::{DefinitionError, DefinitionLimits, ExpressionLimits},
 };
 
 /// Who asks.
@@ -300,6 +300,10 @@ impl Intake {
             loop_depth: self.limits.loop_depth,
             ..DefinitionLimits::default()
         }
+    }
+
+    fn expression_limits(&self) -> ExpressionLimits {
+        ExpressionLimits::from(&self.limits)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         JsonText, Lane, NodePath, NodeRecord, Refusal, Run, RunId, Simulation, Timestamp, Workflow,
     },
     store::{AcceptedStart, NewStart, StoredDefinition},
-    workflow::{Definition, DefinitionLimits, ExpressionLimits, Lifetime, Node, misfit},
+    workflow::{Definition, DefinitionLimits, Lifetime, Node, misfit},
 };
 
 /// The type of a trigger that a start fires.
@@ -40,7 +40,7 @@ impl Intake {
             .ok_or_else(|| invalid("definition is missing: send the workflow's definition"))?;
         let definition = Definition::parse(value, &self.definition_limits())?;
         let trigger = manual_trigger(&definition)?;
-        definition.validate_for_start(&ExpressionLimits::default())?;
+        definition.validate_for_start(&self.expression_limits())?;
         let now = self.clock.now();
         let prop_values = user_object(&members, "propValues")?;
         let run = Run {
@@ -209,7 +209,8 @@ impl Intake {
         let input = user_json(&payload, "payload")?;
         let limit = self.limits.result_bytes;
         if input.as_str().len() > limit {
-            return Err(invalid(format!("payload must be at most {limit} bytes")));
+            let message = format!("payload must be at most {limit} bytes (limits.result_bytes)");
+            return Err(invalid(message));
         }
         let path = NodePath::of(trigger.id.clone());
         Ok(NodeRecord::fired(

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{NodeId, Workflow},
     store::NewWorkflow,
-    workflow::{Definition, ExpressionLimits},
+    workflow::Definition,
 };
 
 impl Intake {
@@ -45,7 +45,7 @@ impl Intake {
             definition.insert("variableDefs".to_owned(), variables);
         }
         let parsed = Definition::parse(&definition, &self.definition_limits())?;
-        parsed.validate_for_start(&ExpressionLimits::default())?;
+        parsed.validate_for_start(&self.expression_limits())?;
         let new = NewWorkflow {
             organization_id: caller.organization_id.clone(),
             id: id.to_owned(),

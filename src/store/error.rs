@@ -64,7 +64,7 @@ impl StoreError {
     pub(super) fn at_commit(error: sqlx::Error) -> Self {
         let answered = error
             .as_database_error()
-            .is_some_and(|e| !is_connection_loss(e));
+            .is_some_and(|e| !is_connection_loss(e) && !is_io_error(e));
         if answered {
             return error.into();
         }
@@ -119,7 +119,8 @@ fn is_connection_loss(error: &dyn DatabaseError) -> bool {
     })
 }
 
-/// Too many connections, no space, a statement or a lock that took too long, a conflict.
+/// Too many connections, no space, a statement or a lock that took too long, a conflict, a disk that
+/// gives errors: a full one does so wherever `SQLite` needs room for something else than its pages.
 fn is_overload(error: &dyn DatabaseError) -> bool {
     const BUSY: i64 = 5;
     const LOCKED: i64 = 6;
@@ -129,10 +130,20 @@ fn is_overload(error: &dyn DatabaseError) -> bool {
         return code.starts_with("53")
             || matches!(code, "57014" | "55P03" | "40001" | "40P01" | "58030");
     }
-    if error.try_downcast_ref::<SqliteError>().is_none() {
-        return false;
-    }
-    // The low byte of an extended result code is the primary one.
-    let code = error.code().and_then(|code| code.parse::<i64>().ok());
-    code.is_some_and(|code| matches!(code & 0xff, BUSY | LOCKED | FULL | CANNOT_OPEN))
+    is_io_error(error)
+        || sqlite_code(error).is_some_and(|code| matches!(code, BUSY | LOCKED | FULL | CANNOT_OPEN))
+}
+
+/// The disk gave an error. During COMMIT the log may have been written and only not synced, and then
+/// a crash may bring the transaction back.
+fn is_io_error(error: &dyn DatabaseError) -> bool {
+    const IO_ERROR: i64 = 10;
+    sqlite_code(error) == Some(IO_ERROR)
+}
+
+/// The primary result code: the low byte of an extended one.
+fn sqlite_code(error: &dyn DatabaseError) -> Option<i64> {
+    error.try_downcast_ref::<SqliteError>()?;
+    let code: i64 = error.code()?.parse().ok()?;
+    Some(code & 0xff)
 }

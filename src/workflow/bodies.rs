@@ -112,7 +112,9 @@ fn owners(
         .iter()
         .position(|around| around.len() > depth_limit)
     {
-        let message = format!("is in more than {depth_limit} bodies: loops may nest so deep");
+        let message = format!(
+            "is in more than {depth_limit} bodies: loops may nest so deep (limits.loop_depth)"
+        );
         return Err(DefinitionError::new(message).at_node(nodes[at].id.as_str()));
     }
     let mut owners = vec![None; nodes.len()];
@@ -155,7 +157,9 @@ fn check_depth(
             around = owners[owner];
         }
         if depth > limit {
-            return fault(format!("loops may nest at most {limit} deep"));
+            return fault(format!(
+                "loops may nest at most {limit} deep (limits.loop_depth)"
+            ));
         }
     }
     Ok(())

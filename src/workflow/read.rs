@@ -79,7 +79,8 @@ fn read_nodes(
 ) -> Result<(Vec<Node>, Vec<Body>), DefinitionError> {
     let count = sources.len() + usize::from(legacy.is_some());
     if count > limits.nodes {
-        let message = format!("has {count} nodes, at most {} are allowed", limits.nodes);
+        let limit = limits.nodes;
+        let message = format!("has {count} nodes, at most {limit} are allowed (limits.nodes)");
         return Err(DefinitionError::new(message).at_field("nodes"));
     }
     let mut members = Vec::with_capacity(count);
@@ -142,7 +143,8 @@ fn read_node(
         Some(_) => return Err(wrong("payload", "must be an object")),
     };
     if json_bytes(&payload, limits.payload_bytes).is_none() {
-        let message = format!("has more than {} bytes", limits.payload_bytes);
+        let limit = limits.payload_bytes;
+        let message = format!("has more than {limit} bytes (limits.payload_bytes)");
         return Err(wrong("payload", &message));
     }
     Ok(Node {

@@ -54,7 +54,7 @@ fn paths(definition: &Definition, value: &Value, read: &mut impl FnMut(&Path)) {
     let is_node = |id: &str| definition.find(id).is_some();
     visit(value, &mut |text| {
         // What can't be read as a template reads nothing; its node fails when it runs.
-        let Ok(template) = Template::parse(text, &is_node, &ExpressionLimits::default()) else {
+        let Ok(template) = Template::parse(text, &is_node, &ExpressionLimits::WIDEST) else {
             return;
         };
         let operands = template.expressions().flat_map(|e| e.operands.iter());

@@ -182,7 +182,7 @@ async fn a_plan_is_drawn_a_wait_resumed_and_a_chain_shown() {
     ];
     // It waits once a worker has brought it there.
     while !run(&resume).await.contains("resumed") {}
-    while !run(&["runs", "get", &second]).await.contains("success") {}
+    while !run(&["runs", "get", &second]).await.contains("Succeeded") {}
     let chain = run(&["runs", "chain", &first]).await;
     assert!(chain.contains(&format!("└ {second}  success")), "{chain}");
     assert!(chain.contains("effective: success"), "{chain}");
@@ -221,7 +221,7 @@ async fn a_workflow_is_kept_run_and_its_variable_set_and_given_its_default_again
     assert_eq!(value().await, 0);
     let first = run(&["workflows", "run", "counter", "-o", "id"]).await;
     let first = first.trim();
-    while !run(&["runs", "get", first]).await.contains("success") {}
+    while !run(&["runs", "get", first]).await.contains("Succeeded") {}
     assert_eq!(value().await, 7);
     let writes = run(&["runs", "writes", first]).await;
     assert!(writes.contains("count"), "{writes}");

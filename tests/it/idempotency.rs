@@ -16,7 +16,6 @@ on_both_engines![
     every_call_that_makes_a_run_takes_a_key,
     a_key_has_its_form,
     promise_2_five_hundred_clients_with_one_key_make_one_retry,
-    too_many_runs_under_way_are_refused,
 ];
 
 async fn send(app: &TestApp, path: &str, key: &str, body: &str) -> (u16, Value) {
@@ -196,30 +195,4 @@ async fn promise_2_five_hundred_clients_with_one_key_make_one_retry(ledger: Ledg
         1
     );
     std::sync::Arc::into_inner(app).unwrap().stop().await;
-}
-
-async fn too_many_runs_under_way_are_refused(ledger: Ledger) {
-    let limited = |config: &mut redrive::config::Config| config.limits.live_runs = 2;
-    let app = TestApp::start_with(ledger, limited).await;
-    let long = json!({ "type": "delay", "payload": { "delayMs": 3_600_000 } });
-    let nodes = json!({ "root": { "children": ["n"] }, "n": long });
-    let mut sources = Vec::new();
-    for _ in 0..3 {
-        let state = json!({ "n": { "type": "delay", "status": "failure" } });
-        sources.push(imported(&app, nodes.clone(), state, json!({})).await);
-    }
-    for source in &sources[..2] {
-        app.post(&format!("/v1/runs/{source}/retry"), &json!({}))
-            .await;
-    }
-    let request = app
-        .http()
-        .post(format!("{}/v1/runs/{}/retry", app.base(), sources[2]));
-    let response = request.bearer_auth(app.token()).send().await.unwrap();
-    assert_eq!(response.status(), 429);
-    assert_eq!(response.headers()["retry-after"], "1");
-    let answer: Value = response.json().await.unwrap();
-    assert_eq!(answer["error"]["reason"], "rate_limited", "{answer}");
-    assert_eq!(answer["code"], 429_000);
-    app.stop().await;
 }

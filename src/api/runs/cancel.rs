@@ -5,14 +5,21 @@ use axum::extract::State;
 use serde_json::Value;
 
 use super::FullRun;
-use crate::api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, view::RunView};
+use crate::api::{
+    Api,
+    auth::Scope,
+    call::{BodyLimit, Call},
+    envelope::Reply,
+    error::ApiError,
+    view::RunView,
+};
 
 /// Takes an empty body; answers the run, which shows `cancelRequestedAt` until its
 /// worker has stopped.
 pub(in crate::api) async fn cancel(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Write).await?;
     let id = call.run_id()?;
-    if let Some(body) = call.optional_object(api.limits.body_bytes).await? {
+    if let Some(body) = call.optional_object(BodyLimit::plain(&api.limits)).await? {
         check(&body)?;
     }
     let run = api.intake.cancel(&caller, &id).await?;

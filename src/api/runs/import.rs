@@ -4,7 +4,12 @@
 use axum::extract::State;
 
 use crate::api::{
-    Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    Api,
+    auth::Scope,
+    call::{BodyLimit, Call},
+    envelope::Reply,
+    error::ApiError,
+    idempotency::RequestKey,
     view::RunView,
 };
 
@@ -12,7 +17,7 @@ use crate::api::{
 pub(in crate::api) async fn import(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Write).await?;
     let key = call.key()?;
-    let body = call.object(api.limits.import_bytes).await?;
+    let body = call.object(BodyLimit::import(&api.limits)).await?;
     let caller = RequestKey::with(key, caller, Some(&body));
     let run = api.intake.import(&caller, body).await?;
     Reply::new(&RunView::summary(&run, None))

@@ -4,7 +4,13 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError},
+    api::{
+        Api,
+        auth::Scope,
+        call::{BodyLimit, Call},
+        envelope::Reply,
+        error::ApiError,
+    },
     domain::{JsonText, NodeId, NodePath},
     store::Resumed,
 };
@@ -15,7 +21,7 @@ pub(in crate::api) async fn resume(State(api): State<Api>, call: Call) -> Result
     let caller = call.caller(&api, Scope::Write).await?;
     let run = call.run_id()?;
     let node = call.parameter("nodeId").unwrap_or_default().to_owned();
-    let body = call.optional_object(api.limits.body_bytes).await?;
+    let body = call.optional_object(BodyLimit::plain(&api.limits)).await?;
     let body = body.unwrap_or_else(|| json!({}));
     check(&body)?;
     let path = path(&node, &body)?;

@@ -4,7 +4,12 @@ use axum::extract::State;
 
 use super::{FullRun, definition};
 use crate::api::{
-    Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    Api,
+    auth::Scope,
+    call::{BodyLimit, Call},
+    envelope::Reply,
+    error::ApiError,
+    idempotency::RequestKey,
     metrics,
 };
 
@@ -20,7 +25,7 @@ async fn accept(api: &Api, call: Call) -> Result<FullRun, ApiError> {
     let caller = call.caller(api, Scope::Retry).await?;
     let source = call.run_id()?;
     let key = call.key()?;
-    let body = call.optional_object(api.limits.body_bytes).await?;
+    let body = call.optional_object(BodyLimit::plain(&api.limits)).await?;
     let caller = RequestKey::with(key, caller, body.as_ref());
     let (run, retry) = api.intake.retry(&caller, &source, body).await?;
     // From here on the retry is accepted, and the caller must hear of it, whatever else fails.

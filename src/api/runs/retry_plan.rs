@@ -5,7 +5,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError},
+    api::{
+        Api,
+        auth::Scope,
+        call::{BodyLimit, Call},
+        envelope::Reply,
+        error::ApiError,
+    },
     intake::{Inspected, Planned},
     plan::{Plan, Report},
 };
@@ -19,7 +25,7 @@ pub(in crate::api) async fn retry_plan(
 ) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Read).await?;
     let source = call.run_id()?;
-    let body = call.optional_object(api.limits.body_bytes).await?;
+    let body = call.optional_object(BodyLimit::plain(&api.limits)).await?;
     let Inspected { planned, refusal } = api.intake.plan(&caller, &source, body).await?;
     Reply::new(&Answer {
         plan: planned.as_ref().map(|planned| &planned.plan),

@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 use super::FullRun;
 use crate::{
     api::{
-        Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+        Api,
+        auth::Scope,
+        call::{BodyLimit, Call},
+        envelope::Reply,
+        error::ApiError,
+        idempotency::RequestKey,
     },
     domain::{OrganizationId, Run, RunId},
 };
@@ -27,7 +32,7 @@ const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_mi
 pub(in crate::api) async fn sync(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
     let caller = call.caller(&api, Scope::Write).await?;
     let key = call.key()?;
-    let body = call.object(api.limits.import_bytes).await?;
+    let body = call.object(BodyLimit::import(&api.limits)).await?;
     let caller = RequestKey::with(key, caller, Some(&body));
     let nodes = body.pointer("/definition/nodes").and_then(Value::as_object);
     if nodes.is_some_and(|nodes| nodes.len() > MOST_NODES) {

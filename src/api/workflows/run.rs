@@ -4,7 +4,12 @@ use axum::extract::State;
 use serde_json::json;
 
 use crate::api::{
-    Api, auth::Scope, call::Call, envelope::Reply, error::ApiError, idempotency::RequestKey,
+    Api,
+    auth::Scope,
+    call::{BodyLimit, Call},
+    envelope::Reply,
+    error::ApiError,
+    idempotency::RequestKey,
     view::RunView,
 };
 
@@ -14,7 +19,7 @@ pub(in crate::api) async fn run(State(api): State<Api>, call: Call) -> Result<Re
     let caller = call.caller(&api, Scope::Write).await?;
     let id = call.parameter("id").unwrap_or_default().to_owned();
     let key = call.key()?;
-    let body = call.optional_object(api.limits.body_bytes).await?;
+    let body = call.optional_object(BodyLimit::plain(&api.limits)).await?;
     let caller = RequestKey::with(key, caller, body.as_ref());
     let body = body.unwrap_or_else(|| json!({}));
     let run = api.intake.start_workflow(&caller, &id, body).await?;

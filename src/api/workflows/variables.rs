@@ -6,7 +6,13 @@ use serde_json::{Value, json};
 
 use super::{found, parsed};
 use crate::{
-    api::{Api, auth::Scope, call::Call, envelope::Reply, error::ApiError},
+    api::{
+        Api,
+        auth::Scope,
+        call::{BodyLimit, Call},
+        envelope::Reply,
+        error::ApiError,
+    },
     domain::{JsonText, Workflow, WorkflowVariable, format_timestamp},
     workflow::{Lifetime, VariableDef},
 };
@@ -37,7 +43,7 @@ pub(in crate::api) async fn set(State(api): State<Api>, call: Call) -> Result<Re
     let caller = call.caller(&api, Scope::Write).await?;
     let workflow = found(&api, &caller.organization_id, call.parameter("id")).await?;
     let (def, _) = one(&api, &workflow, call.parameter("name")).await?;
-    let body = call.object(api.limits.body_bytes).await?;
+    let body = call.object(BodyLimit::plain(&api.limits)).await?;
     let members = body.as_object().into_iter().flatten();
     if let Some((name, _)) = members.clone().find(|(name, _)| *name != "value") {
         return Err(ApiError::invalid_field(name, "this call takes value"));

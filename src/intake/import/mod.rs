@@ -197,7 +197,7 @@ fn records(
     let count = count.count();
     if count > most {
         return Err(invalid(format!(
-            "executionState has {count} nodes, more than {most}"
+            "executionState has {count} nodes, more than {most} (limits.nodes)"
         )));
     }
     Ok(records)

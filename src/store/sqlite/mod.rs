@@ -27,7 +27,7 @@ use std::{
 };
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqliteConnection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -78,6 +78,7 @@ impl SqliteStore {
         let acquire_timeout = Duration::from_millis(config.acquire_timeout_ms);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .after_release(|connection, _| Box::pin(is_out_of_transaction(connection)))
             .acquire_timeout(acquire_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
@@ -145,6 +146,14 @@ impl Engine for SqliteStore {
     async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
         Ok(SqliteTransaction(self.writer.begin_with(IMMEDIATE).await?))
     }
+}
+
+/// A full disk makes `SQLite` roll back by itself. The driver's own rollback then fails, and it
+/// would take the connection for one inside a transaction for ever: such a connection is closed.
+async fn is_out_of_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A rollback may be on its way to the connection's thread.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 fn connect_options(config: &DatabaseConfig) -> Result<SqliteConnectOptions, StoreError> {

@@ -4,7 +4,10 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::domain::MAX_NESTING;
+use crate::{
+    config::{LimitsConfig, MOST_EXPRESSION_BYTES},
+    domain::MAX_NESTING,
+};
 
 /// The limits of expressions, checked while they are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +25,34 @@ pub struct ExpressionLimits {
     pub nesting: usize,
 }
 
-impl Default for ExpressionLimits {
-    fn default() -> Self {
+impl ExpressionLimits {
+    /// The widest that can be configured: which values a node reads must not depend on the
+    /// configuration of whoever asks.
+    pub const WIDEST: Self = Self {
+        expression_bytes: MOST_EXPRESSION_BYTES,
+        per_string: usize::MAX,
+        field_bytes: usize::MAX,
+        node_bytes: usize::MAX,
+        nesting: MAX_NESTING,
+    };
+}
+
+impl From<&LimitsConfig> for ExpressionLimits {
+    /// Nesting stays what all user JSON is held to: its readers and writers recurse.
+    fn from(limits: &LimitsConfig) -> Self {
         Self {
-            expression_bytes: 4 * 1024,
-            per_string: 64,
-            field_bytes: 1024 * 1024,
-            node_bytes: 4 * 1024 * 1024,
+            expression_bytes: limits.expression_bytes,
+            per_string: limits.expressions_per_string,
+            field_bytes: limits.field_bytes,
+            node_bytes: limits.node_bytes,
             nesting: MAX_NESTING,
         }
+    }
+}
+
+impl Default for ExpressionLimits {
+    fn default() -> Self {
+        Self::from(&LimitsConfig::default())
     }
 }
 

@@ -342,7 +342,8 @@ impl Resolver<'_> {
 
     fn too_large(&self, expression: Option<&Expression>) -> Box<NodeError> {
         let message = format!(
-            "the resolved payload is too large: at most {} bytes a field and {} in all",
+            "the resolved payload is too large: at most {} bytes a field (limits.field_bytes) and {} \
+             in all (limits.node_bytes)",
             self.limits.field_bytes, self.limits.node_bytes
         );
         let expression = expression.map(ToString::to_string);

@@ -252,7 +252,8 @@ impl Reader<'_> {
 
     fn too_long(&self, rest: &str) -> ExpressionError {
         let limit = self.limits.expression_bytes;
-        let message = format!("an expression may have at most {limit} bytes");
+        let message =
+            format!("an expression may have at most {limit} bytes (limits.expression_bytes)");
         fault(Fault::Limit, rest, message)
     }
 
@@ -260,7 +261,9 @@ impl Reader<'_> {
         self.expressions += 1;
         if self.expressions > self.limits.per_string {
             let limit = self.limits.per_string;
-            let message = format!("a string may have at most {limit} expressions");
+            let message = format!(
+                "a string may have at most {limit} expressions (limits.expressions_per_string)"
+            );
             return Err(fault(Fault::Limit, rest, message));
         }
         self.flush();

@@ -384,7 +384,7 @@ fn limits_hold_at_their_edge() {
     let error = parse(&nested(json!("x".repeat(13)))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node `a`: `payload`: has more than 20 bytes"
+        "node `a`: `payload`: has more than 20 bytes (limits.payload_bytes)"
     );
 }
 

@@ -6,11 +6,11 @@ use super::{
     PATIENCE, audit, broker,
     load::{Client, Tally},
     members::{Crew, Pool},
-    servers::Server,
 };
 use crate::support::{
     dice::{Dice, scale},
     ledger::Ledger,
+    server::Server,
     witness::Witness,
 };
 

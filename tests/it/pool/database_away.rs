@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::{
     audit,
     members::{Crew, Pool},
-    servers::Server,
 };
-use crate::support::{dice::Dice, ledger::Ledger, services, witness::Witness};
+use crate::support::{dice::Dice, ledger::Ledger, server::Server, services, witness::Witness};
 
 const RETRIES: usize = 150;
 

@@ -13,7 +13,6 @@ mod load;
 mod many;
 mod members;
 mod seen;
-mod servers;
 mod starts;
 mod stops;
 

@@ -40,7 +40,17 @@ impl TestApp {
         ledger: Ledger,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let running = process(roles, &ledger.url, change).await;
+        Self::start_app(ledger, change, |app| app.roles(Roles::of(roles))).await
+    }
+
+    /// Starts an application that is built on.
+    pub(crate) async fn start_app(
+        ledger: Ledger,
+        change: impl FnOnce(&mut Config),
+        build: impl FnOnce(App) -> App,
+    ) -> Self {
+        let app = App::new(configured(&ledger.url, change));
+        let running = build(app).start().await.unwrap();
         let base = format!("http://{}", running.address());
         let http = client();
         let mut app = Self {
@@ -194,13 +204,18 @@ pub(crate) async fn process(
     url: &str,
     change: impl FnOnce(&mut Config),
 ) -> Running {
+    let app = App::new(configured(url, change)).roles(Roles::of(roles));
+    app.start().await.unwrap()
+}
+
+/// The configuration of a process of a test. HTTP nodes may reach loopback.
+pub(crate) fn configured(url: &str, change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.database.url = Secret::new(url);
     config.http.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
     change(&mut config);
-    let app = App::new(config).roles(Roles::of(roles));
-    app.start().await.unwrap()
+    config
 }
 
 /// An HTTP client without proxy.

@@ -1,5 +1,7 @@
 //! A fresh, migrated ledger per test, on either engine.
 
+use std::path::Path;
+
 use redrive::{
     config::{DatabaseConfig, Secret},
     store::Store,
@@ -59,6 +61,13 @@ impl Ledger {
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("new/redrive.db").display());
+        Self::migrated(url, Home::Folder(folder)).await
+    }
+
+    /// In a folder of a place of the test's own.
+    pub(crate) async fn sqlite_in(place: &Path) -> Self {
+        let folder = tempfile::tempdir_in(place).unwrap();
+        let url = format!("sqlite:{}", folder.path().join("redrive.db").display());
         Self::migrated(url, Home::Folder(folder)).await
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod broker;
 pub(crate) mod dice;
+pub(crate) mod disk;
 pub(crate) mod elsewhere;
 pub(crate) mod installation;
 pub(crate) mod ledger;
@@ -11,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod rows;
+pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod story;
 pub(crate) mod target;
