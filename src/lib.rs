@@ -26,6 +26,7 @@
 //! | 1 | [`workflow`] | definition, graph, expressions: pure |
 //! | 0 | [`domain`] | ids, statuses, records, retry delays, clock, JSON values, trace context; no I/O |
 //! | 0 | [`config`] | plain section structs; file and environment |
+//! | 0 | [`faults`] | for tests: points to die at, bugs to plant; nothing without the feature `faults` |
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod engine;
+mod faults;
 pub mod intake;
 pub mod outbox;
 pub mod plan;

@@ -83,11 +83,12 @@ await_servers() {
     source "$scratch/env"
 }
 
-build=(cargo test --locked --no-run)
-tests=(cargo test --locked)
+# With the points to die at and the bugs to plant, which only tests have: see src/faults.rs.
+build=(cargo test --locked --features faults --no-run)
+tests=(cargo test --locked --features faults)
 if cargo nextest --version >/dev/null 2>&1; then
-    build=(cargo nextest run --locked --no-run)
-    tests=(cargo nextest run --locked)
+    build=(cargo nextest run --locked --features faults --no-run)
+    tests=(cargo nextest run --locked --features faults)
     [[ ${CI:-} != true ]] || tests+=(--profile ci)
 elif [[ $# -eq 0 ]]; then
     tests+=(--all-targets) # the doc tests come last
@@ -107,7 +108,7 @@ await_servers
 status=0
 in_group "${tests[@]}" "$@" || status=$?
 if [[ $# -eq 0 ]]; then
-    in_group cargo test --locked --doc || status=$?
+    in_group cargo test --locked --features faults --doc || status=$?
 fi
 echo "run.sh: PostgreSQL ${DATABASE_URL##*@} ($postgres), RabbitMQ ${AMQP_URL##*@} ($rabbitmq); status $status"
 exit "$status"

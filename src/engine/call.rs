@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     domain::{ErrorClass, NodeError, NodeStatus},
+    faults,
     workflow::At,
 };
 
@@ -58,7 +59,7 @@ impl Drive<'_> {
         let has_effect = prepared.record.effect.is_some();
         if has_effect {
             self.put(at, prepared.record.clone(), false);
-            if !self.flush().await? {
+            if !self.checkpoint().await? {
                 return Ok(Some(Stopped::LeaseLost));
             }
             if self.signals.cancelled.is_cancelled() {
@@ -66,7 +67,13 @@ impl Drive<'_> {
                 return Ok(None);
             }
         }
+        if has_effect {
+            faults::point("node.marked");
+        }
         let answer = self.call(at, &prepared).await;
+        if has_effect {
+            faults::point("node.called");
+        }
         let stopped = match answer {
             Answer::Outcome(outcome) => {
                 self.settle(at, prepared, *outcome);
@@ -79,10 +86,21 @@ impl Drive<'_> {
             Answer::LeaseLost => Some(Stopped::LeaseLost),
             Answer::Aborted => Some(self.release().await?),
         };
-        if stopped.is_none() && has_effect && !self.flush().await? {
-            return Ok(Some(Stopped::LeaseLost));
+        if stopped.is_none() && has_effect {
+            if !self.checkpoint().await? {
+                return Ok(Some(Stopped::LeaseLost));
+            }
+            faults::point("node.recorded");
         }
         Ok(stopped)
+    }
+
+    /// Makes a start mark durable before its call, an outcome before anything that follows.
+    async fn checkpoint(&mut self) -> Result<bool, EngineError> {
+        if faults::planted("late_checkpoint") {
+            return Ok(true);
+        }
+        self.flush().await
     }
 
     /// Calls the handler, and listens to the worker meanwhile.

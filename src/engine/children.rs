@@ -18,6 +18,7 @@ use crate::{
         ErrorClass, JsonText, Lane, NodeError, NodePath, NodeRecord, NodeStatus, Run, RunId,
         Timestamp, Workflow, format_timestamp,
     },
+    faults,
     store::{NewChild, NewStart, StoredDefinition},
     workflow::{At, Definition, Lifetime, misfit},
 };
@@ -59,7 +60,9 @@ impl Drive<'_> {
                 self.recorder.add_child(made.child);
                 self.put(at, record, !made.waits);
                 // Somebody may wait for what it does.
-                Ok((!self.flush().await?).then_some(Stopped::LeaseLost))
+                let is_durable = self.flush().await?;
+                faults::point("child.started");
+                Ok((!is_durable).then_some(Stopped::LeaseLost))
             }
             Err(error) => {
                 self.close(&mut record, NodeStatus::Failure, Some(error));

@@ -11,6 +11,7 @@ use serde_json::Number;
 use super::{drive::EngineError, signals::Signals};
 use crate::{
     domain::{Jitter, JsonText, NodePath, NodeRecord, RetryDelay, Timestamp, VariableWrite},
+    faults,
     store::{
         Checkpoint, Fence, Finish, Finished, NewChild, Parking, Signal, Store, StoreError,
         TimedOut, Written,
@@ -142,7 +143,10 @@ impl<'a> Recorder<'a> {
         parking: impl FnOnce(Checkpoint) -> Parking,
     ) -> Result<Written, EngineError> {
         let parking = parking(self.take());
-        self.insist(|| self.store.park(&self.fence, &parking)).await
+        faults::point("run.parking");
+        let written = self.insist(|| self.store.park(&self.fence, &parking)).await;
+        faults::point("run.parked");
+        written
     }
 
     /// Makes everything buffered durable and ends the run. After `CancelRequested` and
@@ -152,9 +156,11 @@ impl<'a> Recorder<'a> {
         finish: impl FnOnce(Checkpoint) -> Finish,
     ) -> Result<Finished, EngineError> {
         let finish = finish(self.take());
+        faults::point("run.ending");
         let finished = self
             .insist(|| self.store.finish(&self.fence, &finish))
             .await?;
+        faults::point("run.ended");
         if matches!(
             finished,
             Finished::CancelRequested | Finished::SignalsPending

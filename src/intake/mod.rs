@@ -27,6 +27,7 @@ use crate::{
     broker::Hints,
     config::LimitsConfig,
     domain::{Clock, InvalidId, JsonText, NodePath, OrganizationId, Refusal, Retry, Run, RunId},
+    faults,
     store::{CancelOutcome, IdempotencyKey, Resumed, Store, StoreError, StoredDefinition},
     workflow::{DefinitionError, DefinitionLimits, ExpressionLimits},
 };
@@ -260,6 +261,7 @@ impl Intake {
             uncancelled(async move { store.resume(&organization, &id, &path, &data, now).await });
         let resumed = resumed.await?;
         if resumed == Resumed::Resumed {
+            faults::point("signal.written");
             self.hints.something_is_due();
             self.hints.resumed(run);
         }

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         JsonText, Lane, Retry, RetryId, RetryState, Run, RunId, RunStatus, Timestamp, WaitingFor,
     },
+    faults,
     store::{NewRetry, RetryTerms},
 };
 
@@ -46,6 +47,7 @@ impl Intake {
             Ok(accepted) => accepted?,
             Err(earlier) => return self.retry_again(caller, earlier).await,
         };
+        faults::point("retry.accepted");
         self.hints.something_is_due();
         Ok(accepted)
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     broker::{Dead, DeadLetters, Message},
     domain::{Clock, DeadLetterId, JsonText},
+    faults,
     intake::Intake,
     store::{DeadLetter, Store, StoreError},
 };
@@ -54,6 +55,7 @@ impl DeadLetterKeeper {
         self.make_due(&letter).await?;
         letter.body.truncate(MOST_BODY);
         self.store.insert_dead_letter(&letter).await?;
+        faults::point("dead_letter.kept");
         tracing::warn!(id = %letter.id, reason = letter.reason, "kept a dead letter");
         metrics::counter!("redrive_dead_letters_total").increment(1);
         Ok(())

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Broker, Dispatch, Hints},
     domain::{Jitter, PerLane, RetryDelay, RunId},
+    faults,
     store::{DueRow, Store, StoreError, Window},
 };
 
@@ -90,10 +91,14 @@ impl Relay {
         if room == PerLane::default() {
             return Ok(0);
         }
-        let rows = self.store.lease_due(&room, Duration::ZERO, LEASE).await?;
+        let mut rows = self.store.lease_due(&room, Duration::ZERO, LEASE).await?;
+        if faults::planted("watermark") {
+            rows.retain(|row| faults::is_above_watermark(row.run_id.as_str()));
+        }
         if rows.is_empty() {
             return Ok(0);
         }
+        faults::point("relay.leased");
         let runs: Vec<_> = rows.iter().map(|row| row.run_id.clone()).collect();
         let batch = rows
             .into_iter()
@@ -101,9 +106,11 @@ impl Relay {
             .collect();
         let outcomes = self.broker.publish(batch).await;
         let (sent, kept) = split(runs, &outcomes);
+        faults::point("relay.confirmed");
         // A worker may have claimed some by now, and with that removed their rows.
         if !sent.is_empty() {
             self.store.mark_sent(&sent).await?;
+            faults::point("relay.marked");
         }
         if !kept.is_empty() {
             self.store.give_back(&kept).await?;

@@ -17,6 +17,7 @@ use crate::{
     broker::{Intent, Message},
     domain::{Jitter, Retry, RetryDelay, RunId, is_traceparent},
     engine::{EngineError, Signals, Stopped},
+    faults,
     intake::{IntentOutcome, record_end},
     store::{Claim, Claimed, StoreError, Written},
 };
@@ -62,6 +63,7 @@ impl Worker {
                 return Ok(());
             }
         };
+        faults::point("worker.claimed");
         if let Some(source) = &claim.run.source_run_id {
             Span::current().record("source_run_id", source.as_str());
         }
@@ -76,6 +78,7 @@ impl Worker {
         }
         let claim = self.created(claim, &signals).await?;
         work.settlement.ack().await;
+        faults::point("worker.acked");
         let Some(claim) = claim else { return Ok(()) };
         self.execute(&run_id, &claim, &signals).await
     }
@@ -123,7 +126,12 @@ impl Worker {
     ) -> Result<Option<RunId>, StoreError> {
         let traceparent = work.traceparent.clone().filter(|text| is_traceparent(text));
         let intake = &self.parts.intake;
+        if faults::planted("ack_before_commit") {
+            work.settlement.ack().await;
+        }
+        faults::point("intent.received");
         let outcome = intake.intent(intent, work.lane, traceparent).await?;
+        faults::point("intent.stored");
         let (result, run_id) = match outcome {
             IntentOutcome::Accepted(run_id) => ("accepted", Some(run_id)),
             IntentOutcome::Refused => ("refused", None),
@@ -225,6 +233,7 @@ impl Worker {
         let written = self.insist_on_create(&claim, &retry, signals).await?;
         match written {
             Some(Written::Done { cancel_requested }) => {
+                faults::point("worker.created");
                 claim.run.created = true;
                 if cancel_requested {
                     claim.run.cancel_requested_at = Some(self.parts.clock.now());

@@ -3,9 +3,13 @@
 //! `REDRIVE_CHAOS_RETRIES`, `REDRIVE_CHAOS_KILLS` and `REDRIVE_CHAOS_SEED` scale and repeat it.
 
 mod audit;
+#[cfg(feature = "faults")]
+mod bugs;
 mod client;
 mod killer;
 mod ledger;
+#[cfg(feature = "faults")]
+mod points;
 mod process;
 
 use std::{sync::Arc, time::Duration};

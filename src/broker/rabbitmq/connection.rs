@@ -12,6 +12,7 @@ use super::topology::Names;
 use crate::{
     config::BrokerConfig,
     domain::{Jitter, RetryDelay},
+    faults,
 };
 
 /// How long a connection may take to be made, and a step on it.
@@ -120,6 +121,11 @@ impl Connector {
     pub(super) async fn connect(&self, purpose: &str) -> Result<Connection, RabbitMqError> {
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("redrive {purpose}").into());
+        let properties = if faults::planted("auto_recover") {
+            properties.enable_auto_recover()
+        } else {
+            properties
+        };
         let connecting = Connection::connect_uri(self.uri.0.clone(), properties);
         let connected = timeout(STEP, connecting).await;
         Ok(connected.map_err(|_| RabbitMqError::Silent("connecting"))??)

@@ -1,7 +1,8 @@
 //! Starts, imports and retries come in.
 
-use crate::domain::{
-    JsonText, Lane, OrganizationId, Refusal, Retry, RetryState, Run, RunId, RunStatus,
+use crate::{
+    domain::{JsonText, Lane, OrganizationId, Refusal, Retry, RetryState, Run, RunId, RunStatus},
+    faults,
 };
 
 use super::{
@@ -288,6 +289,9 @@ async fn refusal<T: Statements + Send>(
     if !source.created {
         let instead = source.source_run_id.as_ref().unwrap_or(id);
         return Ok(Some(Refusal::never_created(id, instead)));
+    }
+    if faults::planted("no_unique_index") {
+        return Ok(None);
     }
     if let Some((retry, run)) = tx.live_retry(&source.root_run_id).await? {
         return Ok(Some(Refusal::in_progress(id, &retry, &run)));

@@ -15,7 +15,10 @@ pub(super) use lease::{claim, create, own_claim, refuse, release};
 pub(super) use progress::{checkpoint, finish, park};
 pub(super) use signal::{resume, time_out};
 
-use crate::domain::{Retry, RetryEvent, RunId, RunStatus, Timestamp, WaitingFor};
+use crate::{
+    domain::{Retry, RetryEvent, RunId, RunStatus, Timestamp, WaitingFor},
+    faults,
+};
 
 use super::{
     Fence, StoreError,
@@ -29,7 +32,8 @@ fn fenced<T: Statements + Send>(tx: &mut T, fence: &Fence) -> impl Answer<Option
         let locked = tx.lock_run(&fence.run_id).await?;
         Ok(locked.filter(|l| {
             // Without an owner the lease was given back: the epoch alone is nobody's.
-            l.epoch == fence.epoch && l.owner.is_some() && !l.run.status.is_ended()
+            let is_ours = l.epoch == fence.epoch || faults::planted("no_epoch_check");
+            is_ours && l.owner.is_some() && !l.run.status.is_ended()
         }))
     }
 }

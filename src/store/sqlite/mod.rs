@@ -32,7 +32,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::config::DatabaseConfig;
+use crate::{config::DatabaseConfig, faults};
 
 use super::{StoreError, definitions::Definitions, statements::Engine};
 pub use lock::ServingLock;
@@ -76,8 +76,14 @@ impl SqliteStore {
         let path = options.get_filename().to_path_buf();
         create_privately(&path).await?;
         let acquire_timeout = Duration::from_millis(config.acquire_timeout_ms);
+        // Deferring would harm nobody with one of them.
+        let writers = if faults::planted("deferred_begin") {
+            8
+        } else {
+            1
+        };
         let writer = SqlitePoolOptions::new()
-            .max_connections(1)
+            .max_connections(writers)
             .after_release(|connection, _| Box::pin(is_out_of_transaction(connection)))
             .acquire_timeout(acquire_timeout)
             .idle_timeout(None)
@@ -144,6 +150,9 @@ impl Engine for SqliteStore {
     type Transaction = SqliteTransaction;
 
     async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
+        if faults::planted("deferred_begin") {
+            return Ok(SqliteTransaction(self.writer.begin().await?));
+        }
         Ok(SqliteTransaction(self.writer.begin_with(IMMEDIATE).await?))
     }
 }

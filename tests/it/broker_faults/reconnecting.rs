@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::support::{
     broker::{Consumer, Place, about, next, publish, until},
-    proxy::{Flow, Proxy, server_of},
+    proxy::{Flow, Proxy, impossible_ack, server_of},
 };
 
 /// Those of a connection that consumes: the lanes', and the watchdog's.
@@ -112,15 +112,6 @@ async fn a_consumer_whose_queue_was_deleted_declares_it_again_and_comes_back() {
         wire.notices_and_comes_back(lane.as_str()).await;
     }
     wire.finish().await;
-}
-
-/// `basic.ack` of a delivery that never was: the broker closes the channel that says it.
-fn impossible_ack(channel: u8) -> Vec<u8> {
-    let mut frame = vec![1, 0, channel, 0, 0, 0, 13];
-    frame.extend([0, 60, 0, 80]); // class basic, method ack
-    frame.extend(u64::MAX.to_be_bytes());
-    frame.extend([0, 0xCE]);
-    frame
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -47,7 +47,7 @@ impl Journal {
         self.0.lock().unwrap().named_by_a_refusal
     }
 
-    fn add(&self, source: String, run: String, by_a_refusal: bool) {
+    pub(super) fn add(&self, source: String, run: String, by_a_refusal: bool) {
         let mut entries = self.0.lock().unwrap();
         entries.answered.push(Entry { source, run });
         entries.named_by_a_refusal += usize::from(by_a_refusal);

@@ -114,6 +114,24 @@ impl<'a> Killer<'a> {
 }
 
 impl Lives {
+    /// A life that nobody ends.
+    #[cfg(feature = "faults")]
+    pub(super) fn of_one(spawned: Instant) -> Self {
+        let mut lives = Self::default();
+        lives.begin(spawned);
+        lives
+    }
+
+    /// Another process has been started.
+    #[cfg(feature = "faults")]
+    pub(super) fn begin(&mut self, spawned: Instant) {
+        self.lives.push(Life {
+            spawned,
+            ready_after: None,
+            killed: None,
+        });
+    }
+
     /// The life in which something happened. What a dead process had sent arrives before the next
     /// one starts.
     pub(super) fn at(&self, instant: Instant) -> usize {

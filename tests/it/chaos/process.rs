@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::process::{Output, Process, Said, redrive};
+use crate::support::process::{Output, Process, Said, free_address, redrive};
 
 /// A ledger file, and the address that whoever serves it listens on.
 pub(super) struct Installation {
@@ -61,12 +61,24 @@ impl Installation {
 
     /// Starts a process, without waiting for it to listen.
     pub(super) fn spawn(&self) -> (Process, Output) {
-        Process::spawn(self.command(&["serve"]))
+        self.spawn_with(&[])
+    }
+
+    /// The same with variables of its own.
+    pub(super) fn spawn_with(&self, variables: &[(&str, String)]) -> (Process, Output) {
+        let mut command = self.command(&["serve"]);
+        command.envs(variables.iter().cloned());
+        Process::spawn(command)
     }
 
     /// Starts a process and waits until it listens.
     pub(super) async fn start(&self) -> Process {
-        let (mut process, lines) = self.spawn();
+        self.start_with(&[]).await
+    }
+
+    /// The same with variables of its own.
+    pub(super) async fn start_with(&self, variables: &[(&str, String)]) -> Process {
+        let (mut process, lines) = self.spawn_with(variables);
         self.until_ready(&mut process, lines).await;
         assert!(process.ready_after.is_some(), "{:#?}", self.said());
         process
@@ -76,16 +88,6 @@ impl Installation {
     pub(super) async fn until_ready(&self, process: &mut Process, lines: Output) {
         process.until_ready(lines, &self.said).await;
     }
-}
-
-/// An address that is free now, below the ports that connections take.
-fn free_address() -> String {
-    let first = 20_000 + std::process::id() % 10_000;
-    let free = (first..32_000).find(|port| {
-        let port = u16::try_from(*port).unwrap();
-        std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
-    });
-    format!("127.0.0.1:{}", free.expect("a free port"))
 }
 
 /// Copies a ledger that nobody has open, so that reading it leaves its log as the dead left it.

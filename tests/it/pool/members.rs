@@ -102,10 +102,22 @@ impl Pool {
 
     /// Starts a process with these roles and waits until it listens.
     pub(super) async fn start(&self, roles: &str) -> Member {
+        self.start_at("127.0.0.1:0", roles, &[]).await
+    }
+
+    /// The same at an address, with variables of its own.
+    pub(super) async fn start_at(
+        &self,
+        address: &str,
+        roles: &str,
+        variables: &[(&str, String)],
+    ) -> Member {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{number}", roles.replace(',', "_"));
-        let arguments = ["serve", "--roles", roles, "--listen", "127.0.0.1:0"];
-        let (mut process, output) = Process::spawn(self.command(&name, &arguments));
+        let arguments = ["serve", "--roles", roles, "--listen", address];
+        let mut command = self.command(&name, &arguments);
+        command.envs(variables.iter().cloned());
+        let (mut process, output) = Process::spawn(command);
         process.until_ready(output, &self.said).await;
         assert!(process.ready_after.is_some(), "{:#?}", self.said());
         Member { name, process }

@@ -6,12 +6,16 @@
 mod audit;
 mod broker;
 mod broker_away;
+#[cfg(feature = "faults")]
+mod bugs;
 mod database_away;
 mod frozen;
 mod kills;
 mod load;
 mod many;
 mod members;
+#[cfg(feature = "faults")]
+mod points;
 mod seen;
 mod starts;
 mod stops;

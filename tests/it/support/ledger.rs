@@ -140,33 +140,12 @@ impl Ledger {
 
     /// Runs a statement that the schema may refuse.
     pub(crate) async fn try_execute(&self, sql: &str) -> Result<u64, sqlx::Error> {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        match self.home {
-            Home::Folder(_) => {
-                let mut db = SqliteConnection::connect(&self.url).await.unwrap();
-                Ok(db.execute(sql).await?.rows_affected())
-            }
-            Home::Database { .. } => {
-                let mut db = PgConnection::connect(&self.url).await.unwrap();
-                Ok(db.execute(sql).await?.rows_affected())
-            }
-        }
+        execute_at(&self.url, sql).await
     }
 
     /// Counts with a statement behind the store's back.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
-        match self.home {
-            Home::Folder(_) => {
-                let mut db = SqliteConnection::connect(&self.url).await.unwrap();
-                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned()));
-                query.fetch_one(&mut db).await.unwrap()
-            }
-            Home::Database { .. } => {
-                let mut db = PgConnection::connect(&self.url).await.unwrap();
-                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned()));
-                query.fetch_one(&mut db).await.unwrap()
-            }
-        }
+        count_at(&self.url, sql).await
     }
 
     /// Removes what the test left. A test that fails leaves its database, for a look.
@@ -184,4 +163,27 @@ impl Ledger {
 async fn administer(server: &str, sql: String) {
     let mut db = PgConnection::connect(server).await.unwrap();
     db.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+}
+
+/// Runs a statement on any ledger that a URL names.
+pub(crate) async fn execute_at(url: &str, sql: &str) -> Result<u64, sqlx::Error> {
+    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+    if url.starts_with("sqlite:") {
+        let mut db = SqliteConnection::connect(url).await.unwrap();
+        return Ok(db.execute(sql).await?.rows_affected());
+    }
+    let mut db = PgConnection::connect(url).await.unwrap();
+    Ok(db.execute(sql).await?.rows_affected())
+}
+
+/// Counts on any ledger that a URL names.
+pub(crate) async fn count_at(url: &str, sql: &str) -> i64 {
+    if url.starts_with("sqlite:") {
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned()));
+        let mut db = SqliteConnection::connect(url).await.unwrap();
+        return query.fetch_one(&mut db).await.unwrap();
+    }
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned()));
+    let mut db = PgConnection::connect(url).await.unwrap();
+    query.fetch_one(&mut db).await.unwrap()
 }

@@ -2,9 +2,13 @@
 
 pub(crate) mod app;
 pub(crate) mod broker;
+#[cfg(feature = "faults")]
+pub(crate) mod day;
 pub(crate) mod dice;
 pub(crate) mod disk;
 pub(crate) mod elsewhere;
+#[cfg(feature = "faults")]
+pub(crate) mod faults;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod private_broker;

@@ -2,7 +2,10 @@
 
 use std::{
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,16 @@ pub(crate) fn redrive(arguments: &[&str]) -> Command {
         command.env("PATH", path);
     }
     command
+}
+
+/// An address that is free now, below the ports that connections take, and that nobody else here
+/// was given.
+pub(crate) fn free_address() -> String {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut ports = (0..2_000).map(|_| first + GIVEN.fetch_add(1, Ordering::Relaxed));
+    let free = ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    format!("127.0.0.1:{}", free.expect("a free port"))
 }
 
 /// One process that serves.
@@ -109,6 +122,18 @@ impl Process {
     pub(crate) async fn ended(mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it did not stop").unwrap()
+    }
+
+    /// The instant at which it is seen to have died by itself, as a fault had it.
+    #[cfg(feature = "faults")]
+    pub(crate) async fn died(mut self) -> Instant {
+        use std::os::unix::process::ExitStatusExt;
+
+        let died = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = died.expect("it never passed the point").unwrap();
+        let at = Instant::now();
+        assert_eq!(status.signal(), Some(6), "{status}");
+        at
     }
 
     /// SIGTERM, and the end of a process that stops as it should.

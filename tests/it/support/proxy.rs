@@ -120,6 +120,15 @@ impl Proxy {
     }
 }
 
+/// `basic.ack` of a delivery that never was: the broker closes the channel that says it.
+pub(crate) fn impossible_ack(channel: u8) -> Vec<u8> {
+    let mut frame = vec![1, 0, channel, 0, 0, 0, 13];
+    frame.extend([0, 60, 0, 80]); // class basic, method ack
+    frame.extend(u64::MAX.to_be_bytes());
+    frame.extend([0, 0xCE]);
+    frame
+}
+
 /// The `host:port` of a URL.
 pub(crate) fn server_of(url: &str) -> &str {
     let (_, rest) = url.split_once("://").unwrap();

@@ -20,6 +20,13 @@ const STORY: [(&str, &str, bool); 9] = [
     ("never", "skipped", false),
 ];
 
+/// What a run that takes the detour has besides.
+const DETOUR: [(&str, &str, bool); 2] = [("pause", "success", false), ("errand", "success", false)];
+
+/// The workflow that the detour starts a run of.
+#[cfg(feature = "faults")]
+pub(crate) const CHILD: &str = "wf_errand";
+
 /// Queries that must find nothing once all retries have ended well, on either engine.
 pub(crate) const NOTHING: [(&str, &str); 8] = [
     (
@@ -109,13 +116,31 @@ pub(crate) fn failed_run(number: usize, witness: &Witness) -> Value {
     })
 }
 
+/// The same with a detour after `keep`: it waits for somebody, then for a run that it starts.
+#[cfg(feature = "faults")]
+pub(crate) fn detoured_run(number: usize, witness: &Witness) -> Value {
+    let mut run = failed_run(number, witness);
+    let nodes = &mut run["workflowDefinition"]["nodes"];
+    nodes["keep"]["children"] = json!(["pause"]);
+    nodes["pause"] = json!({
+        "type": "wait", "payload": { "timeoutMs": 3_600_000 }, "children": ["errand"]
+    });
+    nodes["errand"] = json!({
+        "type": "trigger-workflow", "payload": { "workflowId": CHILD, "wait": true },
+        "children": ["second"]
+    });
+    run
+}
+
 /// Holds the retry's run, as it is shown, to what was planned and to what the effects gave.
 pub(crate) fn assert_ended_well(run: &Value, source: &str) {
     assert_eq!(run["status"], "success", "{run:#}");
     assert_eq!(run["sourceRunId"], source, "{run:#}");
     let state = &run["executionState"];
-    assert_eq!(state.as_object().unwrap().len(), STORY.len(), "{run:#}");
-    for (node, status, reused) in STORY {
+    let detour = DETOUR.iter().filter(|_| state.get("pause").is_some());
+    let story: Vec<_> = STORY.iter().chain(detour).copied().collect();
+    assert_eq!(state.as_object().unwrap().len(), story.len(), "{run:#}");
+    for (node, status, reused) in story {
         assert_eq!(state[node]["status"], status, "{node}: {run:#}");
         let origin = state[node]["originRunId"].as_str();
         assert_eq!(origin, reused.then_some(source), "{node}: {run:#}");
