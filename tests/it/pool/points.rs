@@ -52,6 +52,8 @@ impl Row {
     pub(super) async fn new(bug: Option<&str>) -> Self {
         let settings = [
             ("REDRIVE_WORKER__LEASE_MS", "2000"),
+            // Many rows share one server.
+            ("REDRIVE_DATABASE__MAX_CONNECTIONS", "4"),
             ("REDRIVE_BROKER__ACCEPT_EXTERNAL_INTENTS", "true"),
         ];
         let bug = bug.map(|bug| ("REDRIVE_BUG", bug.to_owned()));

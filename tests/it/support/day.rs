@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How often to ask again.
-const LOOK: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Retries of a wave: the plain one, the one that takes the detour, the one that is published
 /// where that is possible.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, panic::AssertUnwindSafe, path::Path, time::
 use futures_util::{FutureExt, StreamExt, stream};
 
 /// How many rows are under way at once: they wait more than they work.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 6;
 
 /// A death that is arranged.
 #[derive(Debug, Clone, PartialEq, Eq)]
