@@ -133,10 +133,10 @@ impl Day {
               where run_id = '{run}'"
         );
         assert_eq!(execute_at(&self.database, &lose).await.unwrap(), 1);
-        let lost =
+        let missing =
             format!("select count(*) from outbox where run_id = '{run}' and sent_at is not null");
         let limit = Instant::now() + self.patience;
-        while count_at(&self.database, &lost).await > 0 {
+        while count_at(&self.database, &missing).await > 0 {
             assert!(Instant::now() < limit, "{run} is not rescued");
             tokio::time::sleep(LOOK).await;
         }
