@@ -26,7 +26,7 @@
 //! | 1 | [`workflow`] | definition, graph, expressions: pure |
 //! | 0 | [`domain`] | ids, statuses, records, retry delays, clock, JSON values, trace context; no I/O |
 //! | 0 | [`config`] | plain section structs; file and environment |
-//! | 0 | [`faults`] | for tests: points to die at, bugs to plant; nothing without the feature `faults` |
+//! | 0 | `faults` | for tests: points to die at, bugs to plant; nothing without the feature `faults` |
 
 #![forbid(unsafe_code)]
 

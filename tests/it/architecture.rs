@@ -264,11 +264,12 @@ fn floor(room: &str) -> Option<u8> {
         .map(|(_, floor)| *floor)
 }
 
-/// Reads `//! | 4 | [`api`] | ... |`.
+/// Reads `//! | 4 | [`api`] | ... |`; what is not public is no link.
 fn table_row(line: &str) -> Option<(String, u8)> {
     let mut cells = line.strip_prefix("//! |")?.split('|').map(str::trim);
     let floor = cells.next()?.parse().ok()?;
-    let room = cells.next()?.strip_prefix("[`")?.strip_suffix("`]")?;
+    let room = cells.next()?.trim_matches(['[', ']']);
+    let room = room.strip_prefix('`')?.strip_suffix('`')?;
     Some((room.to_owned(), floor))
 }
 
