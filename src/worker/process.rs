@@ -259,11 +259,12 @@ impl Worker {
         let Broker::RabbitMq(rabbit) = self.parts.broker.clone() else {
             return;
         };
+        // Even while another task waits: what was abandoned must not stay on a connection that lives.
+        rabbit.pause();
         if self.ledger_is_away.swap(true, Ordering::SeqCst) {
             return;
         }
         tracing::warn!("the database is away: taking no deliveries until it is back");
-        rabbit.pause();
         let (worker, stopping) = (self.clone(), self.stopping.clone());
         tokio::spawn(async move {
             let mut delay = RetryDelay::new(

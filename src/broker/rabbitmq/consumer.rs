@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared, Unsettled, Wanted,
+    Mode, Shared, Unsettled, Wanted,
     connection::{Link, RabbitMqError, close, failed, pauses, step},
     topology,
 };
@@ -74,9 +74,9 @@ enum End {
 pub(super) async fn supervise(shared: &Shared, prefetch: u16, stop: CancellationToken) {
     let mut delays = pauses();
     let mut wanted = shared.wanted.subscribe();
-    while until_wanted(&mut wanted, &stop).await {
+    while let Some(pauses) = until_wanted(&mut wanted, &stop).await {
         let began = Instant::now();
-        let ended = session(shared, prefetch, &mut wanted, &stop).await;
+        let ended = session(shared, prefetch, (&mut wanted, pauses), &stop).await;
         // What is left belongs to a connection that is gone; the broker delivers it again.
         drop(shared.inbox.take_if(|_| true));
         let error = match ended {
@@ -99,18 +99,24 @@ pub(super) async fn supervise(shared: &Shared, prefetch: u16, stop: Cancellation
     shared.consuming.set(Link::Paused);
 }
 
-/// Waits until consuming is wanted; false when the process stops instead.
-async fn until_wanted(wanted: &mut watch::Receiver<Wanted>, stop: &CancellationToken) -> bool {
+/// Waits until consuming is wanted, and says after how many pauses; none when the process stops
+/// instead.
+async fn until_wanted(
+    wanted: &mut watch::Receiver<Wanted>,
+    stop: &CancellationToken,
+) -> Option<u64> {
     tokio::select! {
-        () = stop.cancelled() => false,
-        is_wanted = wanted.wait_for(|wanted| *wanted == Wanted::Consume) => is_wanted.is_ok(),
+        () = stop.cancelled() => None,
+        wanted = wanted.wait_for(|wanted| wanted.mode == Mode::Consume) => {
+            wanted.ok().map(|wanted| wanted.pauses)
+        }
     }
 }
 
 async fn session(
     shared: &Shared,
     prefetch: u16,
-    wanted: &mut watch::Receiver<Wanted>,
+    (wanted, pauses): (&mut watch::Receiver<Wanted>, u64),
     stop: &CancellationToken,
 ) -> Result<End, RabbitMqError> {
     let mut session = tokio::select! {
@@ -119,7 +125,7 @@ async fn session(
     };
     shared.consuming.set(Link::Up);
     tracing::info!("connected to RabbitMQ to consume");
-    let ended = session.run(shared, wanted, stop).await;
+    let ended = session.run(shared, (wanted, pauses), stop).await;
     close(&session.connection).await;
     ended
 }
@@ -178,7 +184,7 @@ impl Session {
     async fn run(
         &mut self,
         shared: &Shared,
-        wanted: &mut watch::Receiver<Wanted>,
+        (wanted, pauses): (&mut watch::Receiver<Wanted>, u64),
         stop: &CancellationToken,
     ) -> Result<End, RabbitMqError> {
         let mut look = interval(LOOK);
@@ -191,11 +197,11 @@ impl Session {
                 () = stop.cancelled() => return Ok(End::Stopped),
                 changed = wanted.changed() => {
                     let now = *wanted.borrow_and_update();
-                    match now {
-                        Wanted::Pause => return Ok(End::Paused),
-                        Wanted::Cancel => return self.wind_up(shared, stop).await,
-                        Wanted::Consume if changed.is_ok() => {}
-                        Wanted::Consume => return Ok(End::Stopped),
+                    match now.mode {
+                        Mode::Cancel => return self.wind_up(shared, stop).await,
+                        Mode::Consume if changed.is_err() => return Ok(End::Stopped),
+                        Mode::Consume if now.pauses == pauses => {}
+                        Mode::Consume | Mode::Pause => return Ok(End::Paused),
                     }
                 }
                 Some((lane, item)) = self.deliveries.next() => {
@@ -207,7 +213,8 @@ impl Session {
                     self.receive(shared, lane, item.ok_or_else(ended)??).await;
                 }
                 _ = look.tick() => {
-                    if !self.connection.status().connected() {
+                    // Those of the lanes end their streams; nothing comes of the watchdog's.
+                    if !(self.connection.status().connected() && self.watch.status().connected()) {
                         return Err(RabbitMqError::Lost);
                     }
                 }

@@ -40,9 +40,18 @@ const BATCH: PerLane<u32> = PerLane {
     bulk: 64,
 };
 
+/// What the consumer is to do, and how often it has been told to let go of everything: a pause that
+/// is over before a connection has noticed it ends that connection all the same, since deliveries
+/// were abandoned on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    mode: Mode,
+    pauses: u64,
+}
+
 /// What the consumer is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Mode {
     /// Take what comes.
     Consume,
     /// Take nothing, and give back what waits here; what was taken can still be settled.
@@ -75,7 +84,10 @@ impl RabbitMq {
             publisher: Publisher::new(connector.clone()),
             connector,
             inbox: Queue::default(),
-            wanted: watch::Sender::new(Wanted::Consume),
+            wanted: watch::Sender::new(Wanted {
+                mode: Mode::Consume,
+                pauses: 0,
+            }),
             consuming: connection::State::default(),
         })))
     }
@@ -136,26 +148,31 @@ impl RabbitMq {
 
     /// Takes nothing new and gives back what waits here; what was taken can still be settled.
     pub fn cancel(&self) {
-        self.0.wanted.send_replace(Wanted::Cancel);
+        self.0
+            .wanted
+            .send_modify(|wanted| wanted.mode = Mode::Cancel);
     }
 
     /// Lets go of everything that is not settled, and takes nothing until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.0.wanted.send_if_modified(|wanted| {
-            let changes = *wanted == Wanted::Consume;
-            if changes {
-                *wanted = Wanted::Pause;
+            if wanted.mode == Mode::Cancel {
+                return false;
             }
-            changes
+            *wanted = Wanted {
+                mode: Mode::Pause,
+                pauses: wanted.pauses.wrapping_add(1),
+            };
+            true
         });
     }
 
     /// Consumes again after a [`pause`](Self::pause).
     pub fn resume(&self) {
         self.0.wanted.send_if_modified(|wanted| {
-            let changes = *wanted == Wanted::Pause;
+            let changes = wanted.mode == Mode::Pause;
             if changes {
-                *wanted = Wanted::Consume;
+                wanted.mode = Mode::Consume;
             }
             changes
         });

@@ -14,8 +14,9 @@ use crate::support::{
     proxy::{Flow, Proxy, impossible_ack, server_of},
 };
 
-/// Those of a connection that consumes: the lanes', and the watchdog's.
-const CHANNELS: [u8; 4] = [1, 2, 3, 4];
+/// Those of a connection that consumes: the lanes', and the watchdog's. The first one declared the
+/// queues, and is closed.
+const CHANNELS: [u8; 4] = [2, 3, 4, 5];
 
 /// How soon a consumer is back once its broker is.
 const SOON: Duration = Duration::from_secs(10);
@@ -145,6 +146,24 @@ async fn a_client_whose_connections_end_comes_back() {
     }
     wire.notices_and_comes_back("cut-again").await;
     wire.finish().await;
+}
+
+/// On one thread, so that the consumer sees nothing between the two.
+#[tokio::test]
+async fn what_was_abandoned_comes_again_however_short_the_pause_was() {
+    let place = Place::shared().await;
+    let consumer = Consumer::start(&place.config(), 1);
+    let (broker, rabbit) = (consumer.broker(), consumer.rabbit.clone());
+    publish(&broker, Lane::Bulk, about("abandoned")).await;
+    drop(next(&broker, Lanes::All).await);
+    rabbit.pause();
+    rabbit.resume();
+    let again = next(&broker, Lanes::All).await;
+    assert_eq!(again.message, message("abandoned"));
+    again.receipt.ack().await;
+    consumer.stop().await;
+    place.until_ready(&place.queue(Lane::Bulk), 0).await;
+    place.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

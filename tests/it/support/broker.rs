@@ -117,7 +117,7 @@ impl Place {
 
     /// Waits until somebody consumes from a queue, or nobody.
     pub(crate) async fn until_consumed(&self, queue: &str, is_consumed: bool) {
-        until("the queue's consumers", async || {
+        until(&format!("{queue} consumed: {is_consumed}"), async || {
             let found = self.look(queue).await;
             found.is_some_and(|(_, consumers)| (consumers > 0) == is_consumed)
         })
@@ -139,10 +139,18 @@ impl Place {
 
     /// Waits until so many messages wait in a queue.
     pub(crate) async fn until_ready(&self, queue: &str, expected: u32) {
-        until("the queue's length", async || {
-            self.ready(queue).await == Some(expected)
-        })
-        .await;
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            let found = self.look(queue).await;
+            if found.is_some_and(|(ready, _)| ready == expected) {
+                return;
+            }
+            if Instant::now() >= limit {
+                let dead = self.ready(&self.dead_queue()).await;
+                panic!("{queue} has {found:?} (ready, consumers), not {expected}; dead: {dead:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
     }
 
     pub(crate) async fn delete_queue(&self, queue: &str) {
