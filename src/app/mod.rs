@@ -164,8 +164,8 @@ impl App {
 
 /// Makes the schema what this version needs, and the file this process's alone.
 async fn prepare(store: &Store) -> anyhow::Result<Option<ServingLock>> {
+    let missing = store.missing_migrations().await?;
     let Store::Sqlite(file) = store else {
-        let missing = store.missing_migrations().await?;
         if missing == Store::migrations() {
             store.migrate().await?;
         } else if missing > 0 {

@@ -6,12 +6,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::Hints,
+    domain::RunId,
     faults,
     store::{Rescued, Store, StoreError},
 };
 
 /// How often to look.
 const PERIOD: Duration = Duration::from_secs(5);
+
+/// Runs of the queue that are looked at in one period.
+const SWEEP: u32 = 5_000;
 
 /// Idempotency keys that are forgotten in one transaction.
 const MOST_KEYS: u32 = 1_000;
@@ -21,17 +25,23 @@ const MOST_KEYS: u32 = 1_000;
 pub struct Rescuer {
     store: Store,
     hints: Hints,
+    /// How far the sweep of the queue has come.
+    swept: Option<RunId>,
 }
 
 impl Rescuer {
     /// A rescuer on this ledger.
     #[must_use]
     pub fn new(store: Store, hints: Hints) -> Self {
-        Self { store, hints }
+        Self {
+            store,
+            hints,
+            swept: None,
+        }
     }
 
     /// Rescues until it is stopped.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.run_once().await {
                 tracing::warn!(error = %error, "the ledger can't be searched; trying again");
@@ -43,27 +53,35 @@ impl Rescuer {
         }
     }
 
-    /// Looks once.
+    /// Looks once, for forgotten runs only at the next part of the queue.
     ///
     /// # Errors
     /// The ledger did not answer.
-    pub async fn run_once(&self) -> Result<Rescued, StoreError> {
+    pub async fn run_once(&mut self) -> Result<(), StoreError> {
         if faults::planted("no_sweeper") {
-            return Ok(Rescued::default());
+            return Ok(());
         }
-        let rescued = self.store.rescue().await?;
-        if rescued != Rescued::default() {
-            faults::point("rescuer.rescued");
-            tracing::info!(
-                rescued.abandoned,
-                rescued.unclaimed,
-                "made forgotten runs due again"
-            );
-            metrics::counter!("redrive_runs_rescued_total").increment(rescued.abandoned);
-            metrics::counter!("redrive_dispatches_resent_total").increment(rescued.unclaimed);
-            self.hints.something_is_due();
-        }
+        let lost = self.store.rescue().await?;
+        let swept = self.store.sweep(self.swept.as_ref(), SWEEP).await?;
+        self.swept = swept.next;
+        self.tell(&lost, swept.forgotten);
         while self.store.forget_keys(MOST_KEYS).await? == u64::from(MOST_KEYS) {}
-        Ok(rescued)
+        Ok(())
+    }
+
+    fn tell(&self, lost: &Rescued, forgotten: u64) {
+        let abandoned = lost.abandoned + forgotten;
+        if abandoned + lost.unclaimed == 0 {
+            return;
+        }
+        faults::point("rescuer.rescued");
+        tracing::info!(
+            abandoned,
+            unclaimed = lost.unclaimed,
+            "made forgotten runs due again"
+        );
+        metrics::counter!("redrive_runs_rescued_total").increment(abandoned);
+        metrics::counter!("redrive_dispatches_resent_total").increment(lost.unclaimed);
+        self.hints.something_is_due();
     }
 }

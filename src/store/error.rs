@@ -36,6 +36,17 @@ pub enum StoreError {
     /// The schema can't be brought up to date.
     #[error("the migrations did not apply")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// A later version has taken away what this program needs.
+    #[error(
+        "the database needs a program that knows migration {needed:04}, and this one ends at \
+         {newest:04}: run a newer version of redrive"
+    )]
+    ProgramTooOld {
+        /// The migration that a program has to know.
+        needed: i64,
+        /// The last one that this program knows.
+        newest: i64,
+    },
     /// The file beside an embedded database can't be opened or locked.
     #[error("the lock file {path} can't be used")]
     LockFile {

@@ -19,6 +19,7 @@ mod flow;
 mod idempotency;
 mod postgres;
 mod rows;
+mod schema;
 mod sqlite;
 mod statements;
 mod types;
@@ -31,7 +32,7 @@ pub use types::{
     AcceptedIntent, AcceptedStart, Backlog, CancelOutcome, Checkpoint, Claim, Claimed, Creation,
     DeadLetter, DueRow, Fence, Finish, Finished, ImportOutcome, NewChild, NewImport, NewRetry,
     NewStart, NewToken, NewWorkflow, Parking, Renewed, Rescued, Resumed, RetryFilter, RetryTerms,
-    RunFilter, Signal, SignalKind, StoredDefinition, TimedOut, Token, Window, WorkKind,
+    RunFilter, Signal, SignalKind, StoredDefinition, Swept, TimedOut, Token, Window, WorkKind,
     WorkerReport, Written,
 };
 
@@ -141,7 +142,8 @@ ledger! {
     /// Brings the schema up to this version. Any number of processes may call it at once.
     ask fn migrate(&self) -> ();
 
-    /// How many migrations of this version the database lacks; all of them when it is empty.
+    /// How many migrations of this version the database lacks; all of them when it is empty. Fails
+    /// when this program is too old for it.
     ask fn missing_migrations(&self) -> usize;
 
     /// Asks the database for a sign of life.
@@ -383,10 +385,14 @@ ledger! {
     /// What is missing in the answer is lost; an expired lease is, even if nobody has taken over.
     ask fn renew(&self, fences: &[Fence], ttl: Duration) -> Vec<Renewed>;
 
-    /// Makes due again what was forgotten: runs whose lease has expired or that wait in the queue
-    /// without an outbox row, and rows that were sent and not claimed (after 30 s, doubling with
-    /// every time they were sent up to 10 min).
+    /// Makes due again what was lost: runs whose lease has expired, and rows that were sent and not
+    /// claimed (after 30 s, doubling with every time they were sent up to 10 min).
     ask fn rescue(&self) -> Rescued;
+
+    /// Makes due again what was forgotten: runs that wait in the queue without an outbox row. Looks
+    /// at no more than `most` of those that wait, after this one in the order of their ids, so that
+    /// a long backlog costs no more at a time than a short one.
+    ask fn sweep(&self, after: Option<&RunId>, most: u32) -> Swept;
 
     /// Makes every lease expire now, and every sent row due: the only process has just started.
     ask fn expire_leases(&self) -> u64;

@@ -452,10 +452,19 @@ pub struct Renewed {
 /// What the rescuer found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rescued {
-    /// Runs whose lease had expired, or that had no outbox row.
+    /// Runs whose lease had expired.
     pub abandoned: u64,
     /// Messages that were sent and not claimed.
     pub unclaimed: u64,
+}
+
+/// What a look at some of the runs that wait in the queue found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Runs that had no outbox row.
+    pub forgotten: u64,
+    /// Where to go on; none at the end.
+    pub next: Option<RunId>,
 }
 
 /// How much work waits.

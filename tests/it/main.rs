@@ -40,5 +40,6 @@ mod store_sql;
 mod support;
 mod take_over;
 mod tracing;
+mod upgrades;
 mod waits;
 mod workflows;

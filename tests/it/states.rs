@@ -4,6 +4,8 @@
 //! middle of things. A schema with a new number adds a file and keeps the old ones: see `make.py`
 //! there.
 
+use std::{fs, path::Path};
+
 use serde_json::{Value, json};
 
 use crate::support::{app::TestApp, ledger::Ledger, target::Target};
@@ -44,7 +46,7 @@ fn calls(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(owned).collect()
 }
 
-/// Every state that version 0005 left is brought to its end.
+/// Every state that an earlier version left is brought to its end.
 async fn all_are_resumed(ledger: impl AsyncFnOnce(&str) -> Ledger, file: &str) {
     let found = Found::new(ledger, file).await;
 
@@ -112,14 +114,36 @@ async fn all_are_resumed(ledger: impl AsyncFnOnce(&str) -> Ledger, file: &str) {
     found.app.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_schema_0005_left_on_sqlite_is_resumed() {
-    let file = include_str!("../fixtures/states/0005.sqlite.sql");
-    all_are_resumed(Ledger::sqlite_of, file).await;
+macro_rules! states {
+    ($($name:ident: $made:expr, $file:literal;)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                all_are_resumed($made, include_str!(concat!("../fixtures/states/", $file))).await;
+            }
+        )+
+
+        /// The files that are held.
+        const FILES: &[&str] = &[$($file),+];
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_schema_0005_left_on_postgres_is_resumed() {
-    let file = include_str!("../fixtures/states/0005.postgres.sql");
-    all_are_resumed(Ledger::postgres_of, file).await;
+states! {
+    what_schema_0005_left_on_sqlite_is_resumed: Ledger::sqlite_of, "0005.sqlite.sql";
+    what_schema_0005_left_on_postgres_is_resumed: Ledger::postgres_of, "0005.postgres.sql";
+    what_schema_0006_left_on_sqlite_is_resumed: Ledger::sqlite_of, "0006.sqlite.sql";
+    what_schema_0006_left_on_postgres_is_resumed: Ledger::postgres_of, "0006.postgres.sql";
+}
+
+#[test]
+fn every_schema_before_this_one_has_left_something() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for engine in ["sqlite", "postgres"] {
+        let migrations = fs::read_dir(root.join("migrations").join(engine)).unwrap();
+        let newest = migrations.count();
+        for schema in 5..newest {
+            let file = format!("{schema:04}.{engine}.sql");
+            assert!(FILES.contains(&file.as_str()), "{file}: see make.py");
+        }
+    }
 }

@@ -17,7 +17,7 @@ mod transaction;
 mod workers;
 mod workflows;
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, sync::LazyLock, time::Duration};
 
 use sqlx::{
     Connection, Executor, PgConnection, PgPool,
@@ -27,10 +27,15 @@ use sqlx::{
 
 use crate::config::{DatabaseConfig, Secret};
 
-use super::{StoreError, definitions::Definitions, statements::Engine};
+use super::{StoreError, definitions::Definitions, schema, statements::Engine};
 use transaction::PostgresTransaction;
 
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations/postgres");
+/// A database that has had more of them is one that a newer version shares with this one.
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("./migrations/postgres");
+    migrator.set_ignore_missing(true);
+    migrator
+});
 
 /// A dropped `begin()` may leave its session inside a transaction that nobody knows of; the next
 /// borrower's writes would be acknowledged and never committed. Nothing goes back to the pool
@@ -39,6 +44,7 @@ const LEAVE_ANY_TRANSACTION: &str = "rollback";
 const PING: &str = "select 1::bigint";
 const HAS_MIGRATIONS_TABLE: &str = "select to_regclass('_sqlx_migrations') is not null";
 const APPLIED_MIGRATIONS: &str = "select version from _sqlx_migrations where success";
+const OLDEST_SCHEMA: &str = "select oldest_schema from compatibility";
 
 /// A PostgreSQL database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -98,10 +104,13 @@ impl PostgresStore {
         } else {
             BTreeSet::new()
         };
-        Ok(MIGRATOR
-            .iter()
-            .filter(|migration| !applied.contains(&migration.version))
-            .count())
+        let oldest = if applied.contains(&schema::COMPATIBILITY) {
+            let oldest = sqlx::query_scalar(OLDEST_SCHEMA);
+            Some(oldest.fetch_one(&self.pool).await?)
+        } else {
+            None
+        };
+        schema::missing(&MIGRATOR, &applied, oldest)
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {

@@ -6,8 +6,8 @@ use crate::domain::{PerLane, RunId};
 
 use super::{
     super::{
-        Backlog, DueRow, Rescued, StoreError,
-        rows::{OutboxRow, read_all},
+        Backlog, DueRow, Rescued, StoreError, Swept,
+        rows::{OutboxRow, read_all, read_run_id},
     },
     PostgresStore, micros,
     read::texts,
@@ -117,16 +117,35 @@ const RESCUE_EXPIRED: &str = "
        for no key update skip locked
     on conflict (run_id) do nothing";
 
-const RESCUE_FORGOTTEN: &str = "
-    insert into outbox (run_id, organization_id, lane, due_at)
-    select id, organization_id, lane, clock_timestamp()
-      from runs
-     where status = 'waiting'
-       and waiting_for = 'queue'
-       and lease_owner is null
-       and not exists (select 1 from outbox where outbox.run_id = runs.id)
-       for no key update skip locked
-    on conflict (run_id) do nothing";
+// One look into the outbox for each run: a join would read all of it.
+const SWEEP: &str = "
+    with page as (
+        select id
+          from runs
+         where status = 'waiting'
+           and waiting_for = 'queue'
+           and lease_owner is null
+           and id > $1
+         order by id
+         limit $2
+    ), forgotten as (
+        select runs.id, runs.organization_id, runs.lane
+          from page
+          join runs on runs.id = page.id
+         where (select true from outbox where outbox.run_id = page.id) is null
+           and runs.status = 'waiting'
+           and runs.waiting_for = 'queue'
+           and runs.lease_owner is null
+           for no key update of runs skip locked
+    ), due as (
+        insert into outbox (run_id, organization_id, lane, due_at)
+        select id, organization_id, lane, clock_timestamp()
+          from forgotten
+        on conflict (run_id) do nothing
+        returning run_id
+    )
+    select (select count(*) from due),
+           (select id from page order by id offset $2 - 1 limit 1)";
 
 // The message is lost, or waits behind very many: 30 s, doubling with every send up to 10 min.
 const RESCUE_UNCLAIMED: &str = "
@@ -222,12 +241,27 @@ impl PostgresStore {
     pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
         let mut tx = self.pool.begin().await?;
         let expired = sqlx::query(RESCUE_EXPIRED).execute(&mut *tx).await?;
-        let forgotten = sqlx::query(RESCUE_FORGOTTEN).execute(&mut *tx).await?;
         let unclaimed = sqlx::query(RESCUE_UNCLAIMED).execute(&mut *tx).await?;
         tx.commit().await.map_err(StoreError::at_commit)?;
         Ok(Rescued {
-            abandoned: expired.rows_affected() + forgotten.rows_affected(),
+            abandoned: expired.rows_affected(),
             unclaimed: unclaimed.rows_affected(),
+        })
+    }
+
+    pub(in crate::store) async fn sweep(
+        &self,
+        after: Option<&RunId>,
+        most: u32,
+    ) -> Result<Swept, StoreError> {
+        let (forgotten, next): (i64, Option<String>) = sqlx::query_as(SWEEP)
+            .bind(after.map_or("", RunId::as_str))
+            .bind(i64::from(most))
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Swept {
+            forgotten: u64::try_from(forgotten).unwrap_or(0),
+            next: next.map(|id| read_run_id("runs", &id)).transpose()?,
         })
     }
 

@@ -23,6 +23,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -34,11 +35,16 @@ use sqlx::{
 
 use crate::{config::DatabaseConfig, faults};
 
-use super::{StoreError, definitions::Definitions, statements::Engine};
+use super::{StoreError, definitions::Definitions, schema, statements::Engine};
 pub use lock::ServingLock;
 use transaction::SqliteTransaction;
 
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations/sqlite");
+/// A database that has had more of them is one that a newer version shares with this one.
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("./migrations/sqlite");
+    migrator.set_ignore_missing(true);
+    migrator
+});
 
 /// How many migrations this version has.
 pub(super) fn migrations() -> usize {
@@ -50,6 +56,7 @@ const PING: &str = "select 1";
 const HAS_MIGRATIONS_TABLE: &str = "
     select exists (select 1 from sqlite_master where name = '_sqlx_migrations')";
 const APPLIED_MIGRATIONS: &str = "select version from _sqlx_migrations where success";
+const OLDEST_SCHEMA: &str = "select oldest_schema from compatibility";
 
 const READERS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,10 +141,13 @@ impl SqliteStore {
         } else {
             BTreeSet::new()
         };
-        Ok(MIGRATOR
-            .iter()
-            .filter(|migration| !applied.contains(&migration.version))
-            .count())
+        let oldest = if applied.contains(&schema::COMPATIBILITY) {
+            let oldest = sqlx::query_scalar(OLDEST_SCHEMA);
+            Some(oldest.fetch_one(&self.reader).await?)
+        } else {
+            None
+        };
+        schema::missing(&MIGRATOR, &applied, oldest)
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {

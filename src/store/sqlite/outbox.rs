@@ -9,8 +9,8 @@ use crate::domain::{Lane, PerLane, RunId, Timestamp};
 
 use super::{
     super::{
-        Backlog, DueRow, Rescued, StoreError, later,
-        rows::{OutboxRow, read_all},
+        Backlog, DueRow, Rescued, StoreError, Swept, later,
+        rows::{OutboxRow, read_all, read_run_id},
     },
     IMMEDIATE, SqliteStore,
     read::texts,
@@ -76,13 +76,25 @@ const RESCUE_EXPIRED: &str = "
        and lease_until <= $1
        and not exists (select 1 from outbox where outbox.run_id = runs.id)";
 
-const RESCUE_FORGOTTEN: &str = "
-    insert into outbox (run_id, organization_id, lane, due_at)
-    select id, organization_id, lane, $1
+const SWEEP_PAGE: &str = "
+    select id
       from runs
      where status = 'waiting'
        and waiting_for = 'queue'
        and lease_owner is null
+       and id > $1
+     order by id
+     limit 1 offset $2 - 1";
+
+const SWEEP: &str = "
+    insert into outbox (run_id, organization_id, lane, due_at)
+    select id, organization_id, lane, $3
+      from runs
+     where status = 'waiting'
+       and waiting_for = 'queue'
+       and lease_owner is null
+       and id > $1
+       and ($2 is null or id <= $2)
        and not exists (select 1 from outbox where outbox.run_id = runs.id)";
 
 // The message is lost, or waits behind very many: 30 s, doubling with every send up to 10 min.
@@ -173,10 +185,6 @@ impl SqliteStore {
             .bind(text(now))
             .execute(&mut *tx)
             .await?;
-        let forgotten = sqlx::query(RESCUE_FORGOTTEN)
-            .bind(text(now))
-            .execute(&mut *tx)
-            .await?;
         let ago = |seconds| text(now - TimeDelta::seconds(seconds));
         let unclaimed = sqlx::query(RESCUE_UNCLAIMED)
             .bind(ago(30))
@@ -189,8 +197,33 @@ impl SqliteStore {
             .await?;
         tx.commit().await.map_err(StoreError::at_commit)?;
         Ok(Rescued {
-            abandoned: expired.rows_affected() + forgotten.rows_affected(),
+            abandoned: expired.rows_affected(),
             unclaimed: unclaimed.rows_affected(),
+        })
+    }
+
+    pub(in crate::store) async fn sweep(
+        &self,
+        after: Option<&RunId>,
+        most: u32,
+    ) -> Result<Swept, StoreError> {
+        let after = after.map_or("", RunId::as_str);
+        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let next: Option<String> = sqlx::query_scalar(SWEEP_PAGE)
+            .bind(after)
+            .bind(i64::from(most))
+            .fetch_optional(&mut *tx)
+            .await?;
+        let forgotten = sqlx::query(SWEEP)
+            .bind(after)
+            .bind(next.as_deref())
+            .bind(text(now()))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
+        Ok(Swept {
+            forgotten: forgotten.rows_affected(),
+            next: next.map(|id| read_run_id("runs", &id)).transpose()?,
         })
     }
 

@@ -96,6 +96,7 @@ contract! {
         a_relay_that_died_gives_its_rows_back,
         a_late_mark_does_not_hide_a_new_row,
         promise_1_what_was_forgotten_is_due_again,
+        the_queue_is_swept_part_by_part,
         promise_1_a_lost_message_is_sent_again,
         organisations_take_turns,
         every_lane_has_its_own_room,

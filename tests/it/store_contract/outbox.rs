@@ -7,7 +7,7 @@ use std::{
 
 use redrive::{
     domain::{Lane, PerLane, RunId},
-    store::{AcceptedStart, Rescued, WorkKind},
+    store::{AcceptedStart, Rescued, Swept, WorkKind},
 };
 
 use crate::support::{
@@ -84,17 +84,39 @@ pub(super) async fn promise_1_what_was_forgotten_is_due_again(ledger: &Ledger) {
     ledger
         .execute("delete from outbox where run_id = 'run_lost'")
         .await;
-    let found = Rescued {
-        abandoned: 2,
-        unclaimed: 0,
-    };
-    assert_eq!(store.rescue().await.unwrap(), found);
+    assert_eq!(store.rescue().await.unwrap().abandoned, 1);
     assert_eq!(store.rescue().await.unwrap(), Rescued::default());
+    assert_eq!(store.sweep(None, 9).await.unwrap().forgotten, 1);
+    assert_eq!(store.sweep(None, 9).await.unwrap(), Swept::default());
     let due = lease_due(store, 10, MINUTE).await;
     let due: HashSet<_> = due.iter().map(|row| row.run_id.as_str()).collect();
     assert_eq!(due, HashSet::from(["run_dead", "run_lost"]));
     assert_eq!(claim(store, "run_dead").await.unwrap().lost_leases, 1);
     assert_eq!(claim(store, "run_lost").await.unwrap().lost_leases, 0);
+}
+
+pub(super) async fn the_queue_is_swept_part_by_part(ledger: &Ledger) {
+    let store = &ledger.store;
+    for run in ["run_a", "run_b", "run_c", "run_d", "run_e"] {
+        start(store, run).await;
+    }
+    let forget = "delete from outbox where run_id in ('run_b', 'run_e')";
+    ledger.execute(forget).await;
+    let part = |forgotten, next: Option<&str>| Swept {
+        forgotten,
+        next: next.map(id),
+    };
+    let mut from = None;
+    for expected in [
+        part(1, Some("run_b")),
+        part(0, Some("run_d")),
+        part(1, None),
+    ] {
+        let swept = store.sweep(from.as_ref(), 2).await.unwrap();
+        assert_eq!(swept, expected);
+        from = swept.next;
+    }
+    assert_eq!(lease_due(store, 10, MINUTE).await.len(), 5);
 }
 
 pub(super) async fn promise_1_a_lost_message_is_sent_again(ledger: &Ledger) {
