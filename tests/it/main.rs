@@ -18,6 +18,7 @@ mod dead_letters;
 mod doctor;
 mod effects;
 mod fidelity;
+mod growth;
 mod idempotency;
 mod inputs;
 mod intents;

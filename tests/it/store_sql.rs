@@ -86,7 +86,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The SQL of an engine, by name. A constant that no query uses is no SQL.
-fn statements(engine: &str) -> BTreeMap<String, String> {
+pub(crate) fn statements(engine: &str) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     let mut used = Vec::new();
     for file in sources(&root("src/store").join(engine)) {
