@@ -253,6 +253,10 @@ impl Parts {
             let rescuer = Rescuer::new(self.store.clone(), self.hints.clone());
             tasks.spawn(rescuer.run(stop.child_token()));
         }
+        if let Broker::RabbitMq(rabbit) = self.broker.clone() {
+            let (hints, stop) = (self.hints.clone(), stop.child_token());
+            tasks.spawn(async move { rabbit.pass_hints(&hints, stop).await });
+        }
         let readiness = api.readiness.clone();
         let drain = Duration::from_millis(config.worker.drain_ms);
         let router = if roles.api {

@@ -19,6 +19,7 @@ mod doctor;
 mod effects;
 mod fidelity;
 mod growth;
+mod hints;
 mod idempotency;
 mod inputs;
 mod intents;

@@ -1,13 +1,14 @@
 //! `RabbitMQ`, through lapin, under our own supervision.
 //!
 //! Two connections: one publishes, one consumes, because a broker that is short of memory stops
-//! reading from those that publish. lapin's own recovery stays off: with it a consumer can wait for
+//! reading from those that publish. Hints and dead letters have others, which nothing waits for. lapin's own recovery stays off: with it a consumer can wait for
 //! ever without an error. Whatever goes wrong with a connection, all of it is dropped and made
 //! anew, after a pause that is left to chance.
 
 mod connection;
 mod consumer;
 mod dead_letters;
+mod hints;
 mod publisher;
 mod receipt;
 mod topology;
@@ -21,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, Dispatch, Lanes, queue::Queue};
+use super::{Delivery, Dispatch, Hints, Lanes, queue::Queue};
 use crate::{
     config::BrokerConfig,
     domain::{Lane, PerLane},
@@ -191,6 +192,11 @@ impl RabbitMq {
             .into_iter()
             .map(|arrived| arrived.delivery)
             .collect()
+    }
+
+    /// Passes hints between this process and the others, until it is stopped.
+    pub async fn pass_hints(&self, hints: &Hints, stop: CancellationToken) {
+        hints::supervise(&self.0.connector, hints, stop).await;
     }
 
     /// Hands over what is in the dead-letter queue until it is stopped.

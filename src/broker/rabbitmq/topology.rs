@@ -25,6 +25,8 @@ pub(super) struct Names {
     pub(super) dead_exchange: String,
     /// The queue that they end in.
     pub(super) dead_queue: String,
+    /// The exchange that hints go through; it comes and goes with those who listen.
+    pub(super) hints: String,
 }
 
 impl Names {
@@ -34,6 +36,7 @@ impl Names {
             lanes: PerLane::from_fn(|lane| format!("{prefix}.{}.v1", lane.as_str())),
             dead_exchange: format!("{prefix}.dead"),
             dead_queue: format!("{prefix}.dead.v1"),
+            hints: format!("{prefix}.hints"),
         }
     }
 }

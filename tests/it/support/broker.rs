@@ -78,13 +78,26 @@ impl Place {
         assert!(self.try_put(key, body).await, "no queue for {key}");
     }
 
+    /// Puts something into the exchange that hints go through.
+    pub(crate) async fn put_hint(&self, body: &[u8]) {
+        let exchange = format!("{}.hints", self.prefix);
+        assert!(
+            self.try_put_into(&exchange, "", body).await,
+            "nobody listens"
+        );
+    }
+
     /// Puts something into the exchange; whether it found a queue.
     async fn try_put(&self, key: &str, body: &[u8]) -> bool {
+        self.try_put_into(&self.prefix, key, body).await
+    }
+
+    async fn try_put_into(&self, exchange: &str, key: &str, body: &[u8]) -> bool {
         let channel = self.channel().await;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         confirms.await.unwrap();
         let published = channel.basic_publish(
-            self.prefix.as_str().into(),
+            exchange.into(),
             key.into(),
             BasicPublishOptions {
                 mandatory: true,

@@ -1,0 +1,197 @@
+//! Hints from process to process: a fan-out exchange that keeps nothing, over a connection of their
+//! own. Nothing is confirmed, and what can't be sent at once is dropped.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::{
+    BasicProperties, Channel, Connection, Consumer, ExchangeKind,
+    options::{
+        BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::connection::{Connector, Link, RabbitMqError, State, close, failed, pauses, step};
+use crate::broker::{Hints, hints::Hint};
+
+/// The name and version of the message's form.
+const SCHEMA: &str = "redrive.hint.v1";
+
+/// The least time between two hints that something is due: one is as good as many.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// Hints that wait for a process that is slow to read them; older ones are dropped.
+const MOST_WAITING: i32 = 1_000;
+
+/// A connection that lasted so long was a good one.
+const LASTING: Duration = Duration::from_secs(20);
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    schema: String,
+    /// The process that says it.
+    from: Uuid,
+    #[serde(flatten)]
+    hint: Hint,
+}
+
+/// Tells the other processes what this one has to tell, and the other way round, until it is
+/// stopped.
+pub(super) async fn supervise(connector: &Connector, hints: &Hints, stop: CancellationToken) {
+    let (state, mut delays) = (State::default(), pauses());
+    loop {
+        let began = Instant::now();
+        let error = tokio::select! {
+            () = stop.cancelled() => return,
+            error = pass(connector, hints, &state) => error,
+        };
+        failed(&state, "passing hints through RabbitMQ", &error);
+        if began.elapsed() > LASTING {
+            delays.reset();
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(delays.next_delay()) => {}
+        }
+    }
+}
+
+/// Passes hints over one connection, to its end.
+async fn pass(connector: &Connector, hints: &Hints, state: &State) -> RabbitMqError {
+    let connection = match connector.connect("hints").await {
+        Ok(connection) => connection,
+        Err(error) => return error,
+    };
+    let passed = pass_over(&connection, &connector.names.hints, hints, state).await;
+    close(&connection).await;
+    passed.err().unwrap_or(RabbitMqError::Lost)
+}
+
+async fn pass_over(
+    connection: &Connection,
+    exchange: &str,
+    hints: &Hints,
+    state: &State,
+) -> Result<(), RabbitMqError> {
+    let channel = step("opening a channel", connection.create_channel()).await?;
+    let mut consumer = listen(&channel, exchange).await?;
+    let own = Uuid::new_v4();
+    let mut telling = hints.for_elsewhere();
+    let mut not_before = Instant::now();
+    state.set(Link::Up);
+    // Whatever was said before.
+    hints.heard(Hint::Due);
+    loop {
+        let due = async {
+            sleep_until(not_before).await;
+            hints.until_due_elsewhere().await;
+        };
+        let hint = tokio::select! {
+            raw = consumer.next() => {
+                let Some(raw) = raw else {
+                    return Err(RabbitMqError::Ended(exchange.to_owned()));
+                };
+                hear(&raw?.data, own, hints);
+                continue;
+            }
+            () = due => {
+                not_before = Instant::now() + QUIET;
+                Hint::Due
+            }
+            told = telling.recv() => match told {
+                Ok(hint) => hint,
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return Ok(()),
+            },
+        };
+        // A broker that is short of memory reads nothing from who publishes.
+        if !connection.status().blocked() {
+            tell(&channel, exchange, own, hint).await?;
+        }
+    }
+}
+
+/// Makes the exchange, which lives as long as somebody listens, and a queue of this process's own.
+async fn listen(channel: &Channel, exchange: &str) -> Result<Consumer, RabbitMqError> {
+    let passing = ExchangeDeclareOptions {
+        auto_delete: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let declaring = channel.exchange_declare(
+        exchange.into(),
+        ExchangeKind::Fanout,
+        passing,
+        FieldTable::default(),
+    );
+    step("declaring an exchange", declaring).await?;
+    let own = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut bounded = FieldTable::default();
+    bounded.insert("x-max-length".into(), AMQPValue::LongInt(MOST_WAITING));
+    let queue = step(
+        "declaring a queue",
+        channel.queue_declare("".into(), own, bounded),
+    )
+    .await?;
+    let queue = queue.name().as_str();
+    let binding = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        "".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    step("binding a queue", binding).await?;
+    let unacked = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let consuming = channel.basic_consume(queue.into(), "".into(), unacked, FieldTable::default());
+    step("consuming", consuming).await
+}
+
+/// What can't be read is of a version that has other things to say.
+fn hear(bytes: &[u8], own: Uuid, hints: &Hints) {
+    if let Ok(envelope) = serde_json::from_slice::<Envelope>(bytes)
+        && envelope.schema == SCHEMA
+        && envelope.from != own
+    {
+        hints.heard(envelope.hint);
+    }
+}
+
+async fn tell(
+    channel: &Channel,
+    exchange: &str,
+    own: Uuid,
+    hint: Hint,
+) -> Result<(), RabbitMqError> {
+    let envelope = Envelope {
+        schema: SCHEMA.to_owned(),
+        from: own,
+        hint,
+    };
+    let Ok(bytes) = serde_json::to_vec(&envelope) else {
+        return Ok(());
+    };
+    let publishing = channel.basic_publish(
+        exchange.into(),
+        "".into(),
+        BasicPublishOptions::default(),
+        &bytes,
+        BasicProperties::default(),
+    );
+    step("publishing a hint", publishing).await.map(drop)
+}
