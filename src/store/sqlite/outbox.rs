@@ -14,7 +14,7 @@ use super::{
     },
     IMMEDIATE, SqliteStore,
     read::texts,
-    time::{now, text},
+    time::text,
 };
 
 // Found by skipping along the index, so that a long queue costs no more than a short one.
@@ -113,7 +113,7 @@ impl SqliteStore {
     pub(in crate::store) async fn lost_leases(&self, run: &RunId) -> Result<i64, StoreError> {
         let lost: Option<i64> = sqlx::query_scalar(LOST_LEASES)
             .bind(run.as_str())
-            .bind(text(now()))
+            .bind(text(self.now()))
             .fetch_optional(&self.reader)
             .await?;
         Ok(lost.unwrap_or(0))
@@ -126,7 +126,7 @@ impl SqliteStore {
         lease: Duration,
     ) -> Result<Vec<DueRow>, StoreError> {
         let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let now = now();
+        let now = self.now();
         let mut due = Vec::new();
         for lane in Lane::ALL {
             due.extend(pick_due(&mut tx, lane, *room.of(lane), (now, age)).await?);
@@ -152,7 +152,7 @@ impl SqliteStore {
     pub(in crate::store) async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
         sqlx::query(MARK_SENT)
             .bind(texts(runs))
-            .bind(text(now()))
+            .bind(text(self.now()))
             .execute(&self.writer)
             .await?;
         Ok(())
@@ -168,7 +168,7 @@ impl SqliteStore {
 
     pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
         let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let now = now();
+        let now = self.now();
         let expired = sqlx::query(RESCUE_EXPIRED)
             .bind(text(now))
             .execute(&mut *tx)
@@ -197,7 +197,7 @@ impl SqliteStore {
     pub(in crate::store) async fn expire_leases(&self) -> Result<u64, StoreError> {
         let mut tx = self.writer.begin_with(IMMEDIATE).await?;
         let expired = sqlx::query(EXPIRE_LEASES)
-            .bind(text(now()))
+            .bind(text(self.now()))
             .execute(&mut *tx)
             .await?;
         sqlx::query(FORGET_SENT).execute(&mut *tx).await?;
@@ -206,7 +206,7 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let now = now();
+        let now = self.now();
         let (due, oldest, oldest_unsent): (i64, Option<Timestamp>, Option<Timestamp>) =
             sqlx::query_as(BACKLOG_DUE)
                 .bind(text(now))

@@ -1,0 +1,253 @@
+//! One world: sources, a broker, relays, workers, clients, and fate, which throws the dice.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use redrive::{
+    broker::Hints,
+    config::{HttpConfig, LimitsConfig},
+    domain::{Clock, JsonText, NodeRecord, NodeStatus, Run, RunId, RunStatus},
+    engine::{Engine, nodes},
+    intake::Intake,
+    outbox::{DeadLetterKeeper, Rescuer},
+    store::{NewImport, Store, StoredDefinition},
+    worker::AcceptsChildren,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    broker::Mail,
+    clients::Clients,
+    jobs::Job,
+    relays::Relays,
+    target::{Calls, Target},
+    time::FatalClock,
+    watch::Watch,
+};
+use crate::support::{
+    dice::Dice,
+    ledger::Ledger,
+    rows::{id, new_import},
+};
+
+/// How long things go wrong.
+const STEPS: usize = 48;
+
+/// So often everybody does everything, and nothing goes wrong any more: every wait is over in fewer.
+const CALM_ROUNDS: usize = 12;
+
+/// Where worlds come and go, one at a time.
+pub(super) struct World {
+    pub(super) ledger: Ledger,
+    pub(super) clock: Arc<FatalClock>,
+    pub(super) target: Arc<Target>,
+    pub(super) intake: Intake,
+    pub(super) engine: Engine,
+    pub(super) keeper: DeadLetterKeeper,
+    pub(super) rescuer: Rescuer,
+    pub(super) watch: Watch,
+    pub(super) dice: Dice,
+    pub(super) mail: Mail,
+    pub(super) relays: Relays,
+    pub(super) jobs: Vec<Job>,
+    pub(super) clients: Clients,
+    /// The newest epoch of each run.
+    pub(super) epochs: HashMap<RunId, i64>,
+    pub(super) is_calm: bool,
+    /// What happened, for whoever has to find out why.
+    pub(super) story: Vec<String>,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let clock = Arc::new(FatalClock::new());
+        let time: Arc<dyn Clock> = clock.clone();
+        let mut ledger = Ledger::sqlite_in_memory().await;
+        ledger.store = match ledger.store {
+            Store::Sqlite(sqlite) => Store::Sqlite(sqlite.with_clock(time.clone())),
+            Store::Postgres(_) => unreachable!("it is a file"),
+        };
+        let (store, limits, hints) = (&ledger.store, LimitsConfig::default(), Hints::default());
+        let intake = Intake::new(store.clone(), time.clone(), limits.clone(), hints.clone())
+            .accepting_intents(true);
+        let target = Arc::new(Target::default());
+        let handlers = nodes::built_in(&HttpConfig::default(), &BTreeMap::new()).unwrap();
+        let engine = Engine::new(
+            store.clone(),
+            handlers.with("http-request", Arc::new(Calls(target.clone()))),
+            time.clone(),
+            limits,
+            BTreeMap::new(),
+            // By the clock of the machine, and nothing here waits for that.
+            Duration::from_hours(1),
+            Arc::new(AcceptsChildren::new(intake.clone())),
+        );
+        Self {
+            keeper: DeadLetterKeeper::new(store.clone(), intake.clone(), time),
+            rescuer: Rescuer::new(store.clone(), hints.clone()),
+            relays: Relays::new(store, &hints),
+            watch: Watch::open(&ledger.url).await,
+            ledger,
+            clock,
+            target,
+            intake,
+            engine,
+            dice: Dice(0),
+            mail: Mail::default(),
+            jobs: Vec::new(),
+            clients: Clients::default(),
+            epochs: HashMap::new(),
+            is_calm: false,
+            story: Vec::new(),
+        }
+    }
+
+    /// A world from its beginning to the time when nothing is left to do.
+    pub(super) async fn play(&mut self, seed: u64) {
+        self.begin(seed).await;
+        for _ in 0..STEPS {
+            self.step().await;
+        }
+        self.is_calm = true;
+        self.note("from here on nothing goes wrong");
+        for _ in 0..CALM_ROUNDS {
+            self.round().await;
+        }
+        self.check().await;
+    }
+
+    async fn begin(&mut self, seed: u64) {
+        self.dice = Dice(seed);
+        self.mail = Mail::default();
+        self.jobs.clear();
+        self.epochs.clear();
+        self.is_calm = false;
+        self.story.clear();
+        self.relays.begin(&mut self.dice);
+        let sources = 1 + self.dice.below(2);
+        let sources: Vec<_> = (0..sources).map(|n| format!("w{seed}.{n}")).collect();
+        for source in &sources {
+            let import = import(source, self.dice.one_in(3));
+            let imported = self.ledger.store.import(&import, None).await;
+            imported.unwrap().unwrap();
+        }
+        self.clients = Clients::of(seed, sources.iter().map(|source| id(source)).collect());
+    }
+
+    async fn step(&mut self) {
+        match self.dice.below(30) {
+            0..=3 => self.click().await,
+            4 => self.cancel().await,
+            5 => self.publish_intent(),
+            6 => self.forge(),
+            7..=10 => self.relay().await,
+            11..=14 => self.deliver(),
+            15..=21 => self.work().await,
+            22 => self.renew().await,
+            23 => self.rescue().await,
+            24..=26 => self.pass_time(),
+            27 => self.kill().await,
+            _ => {
+                let what = self.mail.misbehave(&mut self.dice);
+                self.note(format!("the broker {what}"));
+            }
+        }
+    }
+
+    /// Everybody does what there is to do.
+    async fn round(&mut self) {
+        self.clock.advance(700);
+        self.tell_time(false);
+        self.rescue().await;
+        self.relay_all().await;
+        while !self.mail.is_empty() || !self.jobs.is_empty() {
+            while !self.mail.is_empty() {
+                self.deliver();
+            }
+            self.work().await;
+        }
+    }
+
+    async fn rescue(&mut self) {
+        let looks = self.looks(4);
+        let rescued = self.clock.until_death(looks, self.rescuer.run_once()).await;
+        let rescued = rescued.map(Result::unwrap);
+        self.note(format!("the rescuer: {rescued:?}"));
+    }
+
+    fn pass_time(&mut self) {
+        let times = [1, 5, 20, 20, 31, 41, 41, 61, 61, 130, 700];
+        let seconds = times[self.dice.below(times.len())];
+        self.clock.advance(seconds);
+        self.note(format!("{seconds} s pass"));
+        self.tell_time(true);
+    }
+
+    /// After how many looks at the clock somebody dies, if at all.
+    pub(super) fn looks(&mut self, most: usize) -> Option<usize> {
+        (!self.is_calm && self.dice.one_in(6)).then(|| self.dice.below(most))
+    }
+
+    pub(super) fn note(&mut self, what: impl Into<String>) {
+        self.story.push(what.into());
+    }
+
+    async fn check(&mut self) {
+        let undone = self.watch.undone(&self.clients.sources).await;
+        assert!(undone.is_empty(), "not ended: {undone:?}");
+        let broken = self.watch.broken().await;
+        assert!(broken.is_empty(), "{broken:?}");
+        self.check_clients().await;
+        self.target.check();
+    }
+}
+
+/// A run from elsewhere that failed at its second node.
+fn import(run: &str, has_delay: bool) -> NewImport {
+    let chain = if has_delay {
+        vec!["a", "b", "pause", "c"]
+    } else {
+        vec!["a", "b", "c"]
+    };
+    let mut nodes = Map::new();
+    let first = json!({ "type": "manual", "children": ["a"] });
+    nodes.insert("root".to_owned(), first);
+    for (place, name) in chain.iter().enumerate() {
+        let next: Vec<_> = chain.get(place + 1).into_iter().collect();
+        let payload = json!({ "url": "http://target", "method": "POST" });
+        let node = if *name == "pause" {
+            json!({ "type": "delay", "payload": { "delayMs": 90_000 }, "children": next })
+        } else {
+            json!({ "type": "http-request", "payload": payload, "children": next })
+        };
+        nodes.insert((*name).to_owned(), node);
+    }
+    let definition = json!({ "triggerNodeIds": ["root"], "nodes": nodes });
+    let hash = if has_delay { "with-delay" } else { "without" };
+    let record = |path: &str, kind: &str, status| NodeRecord {
+        result: Some(JsonText::of(&Value::Null)),
+        ..NodeRecord::new(id(path), kind, status)
+    };
+    let import = new_import(run, None, RunStatus::Failure);
+    NewImport {
+        run: Run {
+            definition_hash: Some(id(hash)),
+            trigger_node_id: Some(id("root")),
+            trigger_source: Some("imported".to_owned()),
+            ..import.run
+        },
+        definition: Some(StoredDefinition {
+            hash: id(hash),
+            text: JsonText::of(&definition),
+        }),
+        nodes: vec![
+            record("root", "manual", NodeStatus::Success),
+            record("a", "http-request", NodeStatus::Success),
+            record("b", "http-request", NodeStatus::Failure),
+        ],
+        ..import
+    }
+}
