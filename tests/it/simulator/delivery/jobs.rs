@@ -14,7 +14,7 @@ use redrive::{
 use super::{
     broker::Letter,
     is_planted,
-    target::{Answer, Door, Execution, Progress},
+    target::{Answer, Door, Execution, Place, Progress},
     world::World,
 };
 use crate::support::rows::MINUTE;
@@ -34,7 +34,7 @@ pub(super) struct Job {
     /// The lease, and when it was taken or renewed last.
     lease: Option<(Fence, Timestamp)>,
     /// The call that was answered and not recorded.
-    answered: Option<Door>,
+    answered: Option<Place>,
 }
 
 enum Stage {
@@ -92,6 +92,7 @@ impl World {
         match next {
             None => {
                 self.note(format!("worker {worker} dies"));
+                job.answered = self.target.made().or(job.answered.take());
                 self.lose(job).await;
                 self.kill_worker(worker).await;
             }
@@ -209,7 +210,10 @@ impl World {
         };
         self.note(format!("worker {} stops: {stopped:?}", job.worker));
         match stopped {
-            Ok(Stopped::LeaseLost) => self.forget_answer(job),
+            Ok(Stopped::LeaseLost) => {
+                job.answered = target.made().or(job.answered.take());
+                self.forget_answer(job);
+            }
             Ok(Stopped::Ended(_) | Stopped::Parked | Stopped::Released) => {}
             Err(EngineError::Store(error)) => panic!("{error:?}"),
             Err(error) => panic!("{error}"),
@@ -225,12 +229,12 @@ impl World {
                 let is_done = self.watch.has_succeeded(root, path).await;
                 assert!(!is_done, "a recorded success of {path} runs again");
             }
-            Door::Behind(_) => job.answered = Some(door),
+            Door::Behind(place) => job.answered = Some(place.clone()),
         }
     }
 
     fn forget_answer(&self, job: &mut Job) {
-        if let Some(Door::Behind(place)) = job.answered.take() {
+        if let Some(place) = job.answered.take() {
             self.target.lose(&place);
         }
     }

@@ -56,6 +56,8 @@ struct State {
     at: Option<Door>,
     may_pass: bool,
     answer: Option<Answer>,
+    /// The call that was made since a run went on.
+    made: Option<Place>,
     calls: BTreeMap<Place, Vec<(String, Answer)>>,
     /// How often the worker of an answered call was lost before it could say so.
     lost: BTreeMap<Place, usize>,
@@ -85,6 +87,7 @@ impl Target {
         {
             let mut state = self.0.lock().unwrap();
             state.at = None;
+            state.made = None;
             state.may_pass = is_at_door;
             state.answer = Some(answer);
         }
@@ -115,7 +118,13 @@ impl Target {
         let answer = state.answer.take().unwrap_or(Answer::Done);
         let calls = state.calls.entry(place.clone()).or_default();
         calls.push((key.to_owned(), answer));
+        state.made = Some(place.clone());
         answer
+    }
+
+    /// The call that was made since a run went on, if one was.
+    pub(super) fn made(&self) -> Option<Place> {
+        self.0.lock().unwrap().made.take()
     }
 
     /// The worker of an answered call is gone, or may not write.

@@ -9,6 +9,8 @@ const TRIGGERS: &str = "
     create table broken (what text not null);
     create table written (run_id text not null);
     create index written_by_run on written (run_id);
+    create index runs_by_root on runs (root_run_id);
+    create index retries_by_root on retries (root_run_id);
 
     create trigger no_run_goes before delete on runs begin
         insert into broken values ('run ' || old.id || ' was deleted');
