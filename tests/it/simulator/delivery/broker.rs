@@ -89,6 +89,11 @@ impl Mail {
         None
     }
 
+    /// The broker is lost, and what others published with its disk is not.
+    pub(super) fn lose_all(&mut self) {
+        self.waiting.retain(|letter| letter.is_intent);
+    }
+
     /// A message is there once more, or a dispatch is gone: the ledger has what it said.
     pub(super) fn misbehave(&mut self, dice: &mut Dice) -> &'static str {
         let pick =
@@ -112,7 +117,7 @@ impl Mail {
                 "loses one"
             }
             _ if dice.one_in(4) => {
-                self.waiting.retain(|letter| letter.is_intent);
+                self.lose_all();
                 "loses all"
             }
             _ => "behaves",

@@ -108,6 +108,7 @@ impl World {
         }
         let run = self.hear(&request.source, answer);
         if let (Some(before), Some(now)) = (&request.run, &run) {
+            self.story.saw("the same answer");
             assert_eq!(before, now, "one key, two runs");
         }
         let request = &mut self.clients.requests[number];
@@ -133,6 +134,7 @@ impl World {
     ) -> Option<RunId> {
         let (run, retry) = match answer {
             None => {
+                self.story.saw("no answer");
                 self.note(format!("{source} is to be retried: no answer"));
                 return None;
             }
@@ -165,6 +167,11 @@ impl World {
         let told = match asked.await {
             None => "no answer".to_owned(),
             Some(Ok(run)) => {
+                self.story.saw(if run.status.is_ended() {
+                    "a cancellation"
+                } else {
+                    "a request to cancel"
+                });
                 // Its worker may hear of it at once, or with its next write.
                 if self.dice.one_in(2) {
                     self.tell_cancelled(&run.id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redrive::{
     broker::{Intent, Message},
     domain::{RunId, Timestamp},
-    engine::{EngineError, Signals, Stopped},
+    engine::{EngineError, MOST_LOST_LEASES, Signals, Stopped},
     intake::IntentOutcome,
     store::{Claim, Claimed, Fence, Written},
     worker::create_run,
@@ -80,7 +80,10 @@ impl World {
         let (looks, worker) = (self.looks(8), job.worker);
         let stale = self.stale(&job);
         let before = match &stale {
-            Some(run) => self.watch.writes(run).await,
+            Some(run) => {
+                self.story.saw("a zombie");
+                self.watch.writes(run).await
+            }
             None => 0,
         };
         let clock = self.clock.clone();
@@ -91,6 +94,7 @@ impl World {
         }
         match next {
             None => {
+                self.story.saw("a death in a step");
                 self.note(format!("worker {worker} dies"));
                 job.answered = self.target.made().or(job.answered.take());
                 self.lose(job).await;
@@ -150,7 +154,11 @@ impl World {
                 job.letter = None;
                 Next::On(Stage::Due(run))
             }
-            IntentOutcome::Refused | IntentOutcome::Duplicate => Next::Done,
+            IntentOutcome::Refused => Next::Done,
+            IntentOutcome::Duplicate => {
+                self.story.saw("a duplicate");
+                Next::Done
+            }
             IntentOutcome::Unusable(_) => Next::Rejected,
         }
     }
@@ -168,6 +176,12 @@ impl World {
         self.note(format!("worker {} claims {run}, epoch {epoch}", job.worker));
         let before = self.epochs.insert(run, epoch);
         assert!(before.is_none_or(|before| before < epoch), "{epoch} again");
+        if claim.lost_leases > 0 {
+            self.story.saw("a take-over");
+        }
+        if claim.lost_leases >= MOST_LOST_LEASES {
+            self.story.saw("the last take-over");
+        }
         job.lease = Some((claim.fence.clone(), now));
         Next::On(Stage::Claimed(claim))
     }
@@ -188,7 +202,14 @@ impl World {
                 claim.run.cancel_requested_at = cancel_requested.then_some(now);
                 Next::On(Stage::Created(claim))
             }
-            Some(Written::LeaseLost) | None => Next::Done,
+            Some(Written::LeaseLost) => {
+                self.story.saw("a creation too late");
+                Next::Done
+            }
+            None => {
+                self.story.saw("a refusal after acceptance");
+                Next::Done
+            }
         }
     }
 
@@ -211,10 +232,13 @@ impl World {
         self.note(format!("worker {} stops: {stopped:?}", job.worker));
         match stopped {
             Ok(Stopped::LeaseLost) => {
+                self.story.saw("a lease lost");
                 job.answered = target.made().or(job.answered.take());
                 self.forget_answer(job);
             }
-            Ok(Stopped::Ended(_) | Stopped::Parked | Stopped::Released) => {}
+            Ok(Stopped::Ended(status)) => self.story.saw(status.as_str()),
+            Ok(Stopped::Parked) => self.story.saw("a pause"),
+            Ok(Stopped::Released) => panic!("nobody stops"),
             Err(EngineError::Store(error)) => panic!("{error:?}"),
             Err(error) => panic!("{error}"),
         }
@@ -249,8 +273,9 @@ impl World {
         }
     }
 
-    async fn bury(&mut self, letter: Option<Letter>, reason: &str) {
+    async fn bury(&mut self, letter: Option<Letter>, reason: &'static str) {
         if let Some(letter) = letter {
+            self.story.saw(reason);
             self.note(format!("{reason}: {}", text(&letter)));
             self.keeper.keep_one(letter.dead(reason)).await.unwrap();
         }
@@ -261,6 +286,12 @@ impl World {
         let worker = self.dice.below(WORKERS);
         self.note(format!("worker {worker} is killed"));
         self.kill_worker(worker).await;
+    }
+
+    pub(super) async fn kill_all(&mut self) {
+        for worker in 0..WORKERS {
+            self.kill_worker(worker).await;
+        }
     }
 
     async fn kill_worker(&mut self, worker: usize) {

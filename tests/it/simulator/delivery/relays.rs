@@ -32,7 +32,7 @@ pub(super) struct Relays {
 #[derive(Debug, Clone)]
 struct Batch {
     rows: Vec<DueRow>,
-    /// Those that the broker confirmed, once it did.
+    /// Whether these are the ones that the broker confirmed.
     is_published: bool,
 }
 
@@ -50,6 +50,11 @@ impl Relays {
     pub(super) fn begin(&mut self, dice: &mut Dice) {
         drop(self.outlet.drain());
         self.has_others = !dice.one_in(4);
+        self.die();
+    }
+
+    /// What they had under way is leased until its time is over.
+    pub(super) fn die(&mut self) {
         self.others = [None, None];
     }
 }

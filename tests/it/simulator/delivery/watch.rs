@@ -29,6 +29,10 @@ const TRIGGERS: &str = "
          where old.status in ('success', 'partial', 'failure', 'cancelled')
             or (old.status = 'waiting' and new.status in ('success', 'partial'));
         insert into broken
+        select 'run ' || old.id || ' was to be cancelled and is ' || new.status
+         where old.cancel_requested_at is not null and new.created
+           and new.status in ('success', 'partial', 'failure');
+        insert into broken
         select 'run ' || old.id || ' is another one'
          where new.created < old.created or new.lease_epoch < old.lease_epoch
             or new.source_run_id is not old.source_run_id or new.root_run_id <> old.root_run_id;

@@ -23,6 +23,7 @@ use super::{
     clients::Clients,
     jobs::Job,
     relays::Relays,
+    story::Story,
     target::{Calls, Target},
     time::FatalClock,
     watch::Watch,
@@ -57,8 +58,9 @@ pub(super) struct World {
     /// The newest epoch of each run.
     pub(super) epochs: HashMap<RunId, i64>,
     pub(super) is_calm: bool,
-    /// What happened, for whoever has to find out why.
-    pub(super) story: Vec<String>,
+    /// Whether somebody dies at every other step.
+    is_deadly: bool,
+    pub(super) story: Story,
 }
 
 impl World {
@@ -101,7 +103,8 @@ impl World {
             clients: Clients::default(),
             epochs: HashMap::new(),
             is_calm: false,
-            story: Vec::new(),
+            is_deadly: false,
+            story: Story::default(),
         }
     }
 
@@ -128,7 +131,8 @@ impl World {
         self.jobs.clear();
         self.epochs.clear();
         self.is_calm = false;
-        self.story.clear();
+        self.is_deadly = self.dice.one_in(8);
+        self.story.begin();
         self.relays.begin(&mut self.dice);
         let sources = 1 + self.dice.below(2);
         let sources: Vec<_> = (0..sources).map(|n| format!("w{seed}.{n}")).collect();
@@ -153,6 +157,7 @@ impl World {
             23 => self.rescue().await,
             24..=26 => self.pass_time(),
             27 => self.kill().await,
+            28 if self.dice.one_in(3) => self.start_again().await,
             _ => {
                 let what = self.mail.misbehave(&mut self.dice);
                 self.note(format!("the broker {what}"));
@@ -181,6 +186,15 @@ impl World {
         self.note(format!("the rescuer: {rescued:?}"));
     }
 
+    /// The only process there is died, and starts again.
+    async fn start_again(&mut self) {
+        self.kill_all().await;
+        self.relays.die();
+        self.mail.lose_all();
+        let expired = self.ledger.store.expire_leases().await.unwrap();
+        self.note(format!("everybody starts again: {expired} leases are over"));
+    }
+
     fn pass_time(&mut self) {
         let times = [1, 5, 20, 20, 31, 41, 41, 61, 61, 130, 700];
         let seconds = times[self.dice.below(times.len())];
@@ -191,11 +205,12 @@ impl World {
 
     /// After how many looks at the clock somebody dies, if at all.
     pub(super) fn looks(&mut self, most: usize) -> Option<usize> {
-        (!self.is_calm && self.dice.one_in(6)).then(|| self.dice.below(most))
+        let chances = if self.is_deadly { 2 } else { 6 };
+        (!self.is_calm && self.dice.one_in(chances)).then(|| self.dice.below(most))
     }
 
     pub(super) fn note(&mut self, what: impl Into<String>) {
-        self.story.push(what.into());
+        self.story.tell(what.into());
     }
 
     async fn check(&mut self) {
