@@ -9,7 +9,7 @@ use serde_json::Map;
 use crate::support::dice::Dice;
 
 /// So often a dispatch is delivered before the broker gives it up.
-const MOST_DELIVERIES: u32 = 3;
+const MOST_DELIVERIES: u32 = 2;
 
 /// A message.
 #[derive(Debug, Clone)]

@@ -26,6 +26,8 @@ pub(super) struct Clients {
     requests: Vec<Request>,
     /// Ids of the retries that they published.
     published: Vec<String>,
+    pub(super) clicks: usize,
+    pub(super) forged: usize,
 }
 
 /// A request with a key.
@@ -47,6 +49,15 @@ impl Clients {
             ..Self::default()
         }
     }
+
+    /// Whether there is anything to cancel.
+    pub(super) fn has_runs(&self) -> bool {
+        self.known.len() > self.sources.len()
+    }
+
+    pub(super) fn published(&self) -> usize {
+        self.published.len()
+    }
 }
 
 fn caller(key: Option<&str>) -> Caller {
@@ -63,13 +74,20 @@ fn caller(key: Option<&str>) -> Caller {
 }
 
 impl World {
+    /// A source, or a run that they were told of: the newest more often than the others.
     fn known(&mut self) -> RunId {
-        let place = self.dice.below(self.clients.known.len());
-        self.clients.known[place].clone()
+        let known = &self.clients.known;
+        let place = if self.dice.one_in(2) {
+            known.len() - 1
+        } else {
+            self.dice.below(known.len())
+        };
+        known[place].clone()
     }
 
     /// Somebody clicks, for the first time or once more.
     pub(super) async fn click(&mut self) {
+        self.clients.clicks += 1;
         let requests = &self.clients.requests;
         if !requests.is_empty() && self.dice.one_in(3) {
             let number = self.dice.below(requests.len());
@@ -106,10 +124,11 @@ impl World {
         if self.dice.one_in(4) {
             return self.note(format!("{request:?}: the answer is lost"));
         }
+        let is_answered = answer.is_some();
         let run = self.hear(&request.source, answer);
-        if let (Some(before), Some(now)) = (&request.run, &run) {
+        if is_answered && request.run.is_some() {
             self.story.saw("the same answer");
-            assert_eq!(before, now, "one key, two runs");
+            assert_eq!(request.run, run, "one key, two answers");
         }
         let request = &mut self.clients.requests[number];
         request.run = run.or(request.run.take());
@@ -195,6 +214,7 @@ impl World {
 
     /// Messages that should not be there.
     pub(super) fn forge(&mut self) {
+        self.clients.forged += 1;
         let known = self.known();
         let elsewhere: OrganizationId = id(ELSEWHERE);
         let letter = |dispatch: &Dispatch| Letter::of(dispatch, Lane::Interactive);

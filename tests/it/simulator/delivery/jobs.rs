@@ -76,7 +76,23 @@ impl World {
         if self.jobs.is_empty() {
             return;
         }
-        let mut job = self.jobs.swap_remove(self.dice.below(self.jobs.len()));
+        let job = self.jobs.swap_remove(self.dice.below(self.jobs.len()));
+        self.work_on(job).await;
+    }
+
+    /// Whoever got the last message does a step.
+    pub(super) async fn work_on_newest(&mut self) {
+        if let Some(job) = self.jobs.pop() {
+            self.work_on(job).await;
+        }
+    }
+
+    /// Whether a worker holds a run, or thinks so.
+    pub(super) fn has_leases(&self) -> bool {
+        self.jobs.iter().any(|job| job.lease.is_some())
+    }
+
+    async fn work_on(&mut self, mut job: Job) {
         let (looks, worker) = (self.looks(8), job.worker);
         let stale = self.stale(&job);
         let before = match &stale {

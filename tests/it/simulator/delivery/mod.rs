@@ -12,6 +12,7 @@
 mod broker;
 mod bugs;
 mod clients;
+mod fate;
 mod jobs;
 mod relays;
 mod story;
@@ -29,7 +30,7 @@ use crate::support::{
 use world::World;
 
 /// Worlds of each of the tests.
-const WORLDS: u64 = 800;
+const WORLDS: u64 = 750;
 
 /// In so many worlds everything has happened that can.
 const ENOUGH: u64 = 500;
@@ -90,12 +91,11 @@ shards! {
 #[tokio::test]
 async fn a_seed_repeats_its_world() {
     let (mut one, mut another) = (World::new().await, World::new().await);
-    for seed in 0..8 {
+    for seed in 0..20 {
         one.play(seed).await;
-    }
-    for seed in [7, 3] {
-        one.play(seed).await;
-        another.play(seed).await;
-        assert_eq!(one.story.text(), another.story.text());
+        if seed % 5 == 4 {
+            another.play(seed).await;
+            assert_eq!(one.story.text(), another.story.text());
+        }
     }
 }

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 use super::{
     broker::Mail,
     clients::Clients,
+    fate::{self, Fate},
     jobs::Job,
     relays::Relays,
     story::Story,
@@ -35,7 +36,7 @@ use crate::support::{
 };
 
 /// How long things go wrong.
-const STEPS: usize = 40;
+const STEPS: usize = 30;
 
 /// So often everybody does everything, and nothing goes wrong any more: every wait is over in fewer.
 const CALM_ROUNDS: usize = 12;
@@ -59,7 +60,7 @@ pub(super) struct World {
     pub(super) epochs: HashMap<RunId, i64>,
     pub(super) is_calm: bool,
     /// Whether somebody dies at every other step.
-    is_deadly: bool,
+    pub(super) is_deadly: bool,
     pub(super) story: Story,
 }
 
@@ -134,7 +135,7 @@ impl World {
         self.is_deadly = self.dice.one_in(8);
         self.story.begin();
         self.relays.begin(&mut self.dice);
-        let sources = 1 + self.dice.below(2);
+        let sources = 1 + usize::from(self.dice.one_in(3));
         let sources: Vec<_> = (0..sources).map(|n| format!("w{seed}.{n}")).collect();
         for source in &sources {
             let import = import(source, self.dice.one_in(3));
@@ -145,23 +146,55 @@ impl World {
     }
 
     async fn step(&mut self) {
-        match self.dice.below(30) {
-            0..=2 => self.click().await,
-            3 => self.cancel().await,
-            4 => self.publish_intent(),
-            5 => self.forge(),
-            6..=8 => self.relay().await,
-            9..=13 => self.deliver(),
-            14..=21 => self.work().await,
-            22 => self.renew().await,
-            23 => self.rescue().await,
-            24..=26 => self.pass_time(),
-            27 => self.kill().await,
-            28 if self.dice.one_in(3) => self.start_again().await,
-            _ => {
+        match fate::next(self) {
+            Fate::Click => self.click().await,
+            Fate::Cancel => self.cancel().await,
+            Fate::Publish => self.publish_intent(),
+            Fate::Forge => self.forge(),
+            Fate::Relay => self.relay().await,
+            Fate::Deliver => self.deliver(),
+            Fate::Work => self.work().await,
+            Fate::Renew => self.renew().await,
+            Fate::Rescue => self.rescue().await,
+            Fate::Time => self.pass_time(),
+            Fate::Kill => self.kill().await,
+            Fate::Freeze => self.freeze().await,
+            Fate::HardDay => self.hard_day().await,
+            Fate::StartAgain => self.start_again().await,
+            Fate::Misbehave => {
                 let what = self.mail.misbehave(&mut self.dice);
                 self.note(format!("the broker {what}"));
             }
+        }
+    }
+
+    /// All workers stop for longer than their leases last; the first to go on again does not have to
+    /// be the one that held a run.
+    async fn freeze(&mut self) {
+        self.clock.advance(61);
+        self.tell_time(true);
+        self.note("everybody freezes");
+        self.rescue().await;
+        self.relay_all().await;
+        self.deliver();
+        for _ in 0..self.dice.below(5) {
+            self.work_on_newest().await;
+        }
+    }
+
+    /// Workers die of whatever comes, again and again.
+    async fn hard_day(&mut self) {
+        self.note("a hard day begins");
+        let (times, steps) = (2 + self.dice.below(6), 1 + self.dice.below(4));
+        for _ in 0..times {
+            self.deliver();
+            for _ in 0..steps {
+                self.work().await;
+            }
+            self.kill_all().await;
+            self.clock.advance(61);
+            self.rescue().await;
+            self.relay_all().await;
         }
     }
 
