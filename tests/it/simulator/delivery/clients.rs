@@ -177,7 +177,9 @@ impl World {
     }
 
     pub(super) async fn cancel(&mut self) {
-        let run = self.known();
+        let held = self.held();
+        let run = held.filter(|_| self.dice.one_in(2));
+        let run = run.unwrap_or_else(|| self.known());
         let looks = self.looks(4);
         let intake = self.intake.clone();
         let asked = self

@@ -51,7 +51,10 @@ fn choices(world: &World) -> [(usize, Fate); 15] {
     let is_deadly = world.is_deadly;
     [
         (when(clients.clicks < MOST_CLICKS, 4), Fate::Click),
-        (when(clients.has_runs(), 1), Fate::Cancel),
+        (
+            when(clients.has_runs(), if world.has_leases() { 2 } else { 1 }),
+            Fate::Cancel,
+        ),
         (when(clients.published() < MOST_MESSAGES, 1), Fate::Publish),
         (when(clients.forged < MOST_MESSAGES, 1), Fate::Forge),
         (3, Fate::Relay),

@@ -92,6 +92,12 @@ impl World {
         self.jobs.iter().any(|job| job.lease.is_some())
     }
 
+    /// A run that a worker holds, or thinks so.
+    pub(super) fn held(&self) -> Option<RunId> {
+        let lease = self.jobs.iter().rev().find_map(|job| job.lease.as_ref());
+        lease.map(|(fence, _)| fence.run_id.clone())
+    }
+
     async fn work_on(&mut self, mut job: Job) {
         let (looks, worker) = (self.looks(8), job.worker);
         let stale = self.stale(&job);

@@ -40,7 +40,9 @@ const TRIGGERS: &str = "
         select 'run ' || old.id || ' was taken from its holder'
          where new.lease_epoch > old.lease_epoch
            and old.lease_owner is not null and new.lease_owner is not null
-           and new.lost_leases <> old.lost_leases + 1;
+           -- A lease is for a minute, so this is whether the old one was over when the new one began.
+           and (new.lost_leases <> old.lost_leases + 1
+                or julianday(new.lease_until) - julianday(old.lease_until) < 59.9 / 86400);
     end;
 
     create trigger retries_move after update on retries begin

@@ -138,7 +138,7 @@ impl World {
         let sources = 1 + usize::from(self.dice.one_in(3));
         let sources: Vec<_> = (0..sources).map(|n| format!("w{seed}.{n}")).collect();
         for source in &sources {
-            let import = import(source, self.dice.one_in(3));
+            let import = import(source, self.dice.below(CHAINS.len()));
             let imported = self.ledger.store.import(&import, None).await;
             imported.unwrap().unwrap();
         }
@@ -256,18 +256,21 @@ impl World {
     }
 }
 
-/// A run from elsewhere that failed at its second node.
-fn import(run: &str, has_delay: bool) -> NewImport {
-    let chain = if has_delay {
-        vec!["a", "b", "pause", "c"]
-    } else {
-        vec!["a", "b", "c"]
-    };
+/// What a source consists of: it failed at its second node.
+const CHAINS: [&[&str]; 4] = [
+    &["a", "b", "c"],
+    &["a", "b", "c", "d"],
+    &["a", "b", "pause", "c"],
+    &["a", "b", "pause"],
+];
+
+/// A run from elsewhere.
+fn import(run: &str, chain: usize) -> NewImport {
     let mut nodes = Map::new();
     let first = json!({ "type": "manual", "children": ["a"] });
     nodes.insert("root".to_owned(), first);
-    for (place, name) in chain.iter().enumerate() {
-        let next: Vec<_> = chain.get(place + 1).into_iter().collect();
+    for (place, name) in CHAINS[chain].iter().enumerate() {
+        let next: Vec<_> = CHAINS[chain].get(place + 1).into_iter().collect();
         let payload = json!({ "url": "http://target", "method": "POST" });
         let node = if *name == "pause" {
             json!({ "type": "delay", "payload": { "delayMs": 90_000 }, "children": next })
@@ -277,7 +280,7 @@ fn import(run: &str, has_delay: bool) -> NewImport {
         nodes.insert((*name).to_owned(), node);
     }
     let definition = json!({ "triggerNodeIds": ["root"], "nodes": nodes });
-    let hash = if has_delay { "with-delay" } else { "without" };
+    let hash = format!("chain-{chain}");
     let record = |path: &str, kind: &str, status| NodeRecord {
         result: Some(JsonText::of(&Value::Null)),
         ..NodeRecord::new(id(path), kind, status)
@@ -285,13 +288,13 @@ fn import(run: &str, has_delay: bool) -> NewImport {
     let import = new_import(run, None, RunStatus::Failure);
     NewImport {
         run: Run {
-            definition_hash: Some(id(hash)),
+            definition_hash: Some(id(&hash)),
             trigger_node_id: Some(id("root")),
             trigger_source: Some("imported".to_owned()),
             ..import.run
         },
         definition: Some(StoredDefinition {
-            hash: id(hash),
+            hash: id(&hash),
             text: JsonText::of(&definition),
         }),
         nodes: vec![
