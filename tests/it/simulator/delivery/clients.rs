@@ -141,7 +141,7 @@ impl World {
         body: Option<Value>,
     ) -> Option<Result<(Run, Retry), IntakeError>> {
         let looks = self.looks(8);
-        let asked = self.intake.retry(&caller, source, body);
+        let asked = Box::pin(self.intake.retry(&caller, source, body));
         self.clock.until_death(looks, asked).await
     }
 

@@ -100,8 +100,8 @@ impl World {
 
     async fn work_on(&mut self, mut job: Job) {
         let (looks, worker) = (self.looks(8), job.worker);
-        let stale = self.stale(&job);
-        let before = match &stale {
+        let lost = self.lost_run(&job);
+        let before = match &lost {
             Some(run) => {
                 self.story.saw("a zombie");
                 self.watch.writes(run).await
@@ -109,8 +109,10 @@ impl World {
             None => 0,
         };
         let clock = self.clock.clone();
-        let next = clock.until_death(looks, self.advance(&mut job)).await;
-        if let Some(run) = &stale {
+        let next = clock
+            .until_death(looks, Box::pin(self.advance(&mut job)))
+            .await;
+        if let Some(run) = &lost {
             let after = self.watch.writes(run).await;
             assert_eq!(after, before, "a write of {run} under an old epoch");
         }
@@ -132,7 +134,7 @@ impl World {
     }
 
     /// The run of a job, if somebody else has taken it over.
-    fn stale(&self, job: &Job) -> Option<RunId> {
+    fn lost_run(&self, job: &Job) -> Option<RunId> {
         let (fence, _) = job.lease.as_ref()?;
         let newest = self.epochs.get(&fence.run_id)?;
         (fence.epoch < *newest).then(|| fence.run_id.clone())
@@ -169,7 +171,9 @@ impl World {
         if is_planted("ack_before_commit") {
             job.letter = None;
         }
-        let outcome = self.intake.intent(intent, letter.lane, None).await.unwrap();
+        let outcome = Box::pin(self.intake.intent(intent, letter.lane, None))
+            .await
+            .unwrap();
         self.note(format!("{}: {outcome:?}", intent.retry_id));
         match outcome {
             IntentOutcome::Accepted(run) => {
@@ -213,7 +217,9 @@ impl World {
             return Next::On(Stage::Created(claim));
         };
         let (store, now) = (self.ledger.store.clone(), self.clock.read());
-        let created = create_run(&store, &claim, &retry, now).await.unwrap();
+        let created = Box::pin(create_run(&store, &claim, &retry, now))
+            .await
+            .unwrap();
         self.note(format!(
             "worker {} creates {}: {created:?}",
             job.worker, claim.run.id
