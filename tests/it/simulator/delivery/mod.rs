@@ -63,7 +63,7 @@ async fn play(shard: u64) {
 
 async fn play_one(world: &mut World, seed: u64) {
     let played = outcome(async {
-        let played = tokio::time::timeout(PATIENCE, world.play(seed)).await;
+        let played = tokio::time::timeout(PATIENCE, Box::pin(world.play(seed))).await;
         assert!(played.is_ok(), "it stands still");
     });
     if let Err(why) = played.await {
