@@ -53,35 +53,34 @@ impl Rescuer {
         }
     }
 
-    /// Looks once, for forgotten runs only at the next part of the queue.
+    /// Looks once, for forgotten runs only at the next part of the queue; what it found.
     ///
     /// # Errors
     /// The ledger did not answer.
-    pub async fn run_once(&mut self) -> Result<(), StoreError> {
+    pub async fn run_once(&mut self) -> Result<Rescued, StoreError> {
         if faults::planted("no_sweeper") {
-            return Ok(());
+            return Ok(Rescued::default());
         }
-        let lost = self.store.rescue().await?;
+        let mut found = self.store.rescue().await?;
         let swept = self.store.sweep(self.swept.as_ref(), SWEEP).await?;
         self.swept = swept.next;
-        self.tell(&lost, swept.forgotten);
+        found.abandoned += swept.forgotten;
+        if found != Rescued::default() {
+            self.tell(&found);
+        }
         while self.store.forget_keys(MOST_KEYS).await? == u64::from(MOST_KEYS) {}
-        Ok(())
+        Ok(found)
     }
 
-    fn tell(&self, lost: &Rescued, forgotten: u64) {
-        let abandoned = lost.abandoned + forgotten;
-        if abandoned + lost.unclaimed == 0 {
-            return;
-        }
+    fn tell(&self, found: &Rescued) {
         faults::point("rescuer.rescued");
         tracing::info!(
-            abandoned,
-            unclaimed = lost.unclaimed,
+            found.abandoned,
+            found.unclaimed,
             "made forgotten runs due again"
         );
-        metrics::counter!("redrive_runs_rescued_total").increment(abandoned);
-        metrics::counter!("redrive_dispatches_resent_total").increment(lost.unclaimed);
+        metrics::counter!("redrive_runs_rescued_total").increment(found.abandoned);
+        metrics::counter!("redrive_dispatches_resent_total").increment(found.unclaimed);
         self.hints.something_is_due();
     }
 }

@@ -452,7 +452,7 @@ pub struct Renewed {
 /// What the rescuer found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rescued {
-    /// Runs whose lease had expired.
+    /// Runs whose lease had expired, or that were forgotten.
     pub abandoned: u64,
     /// Messages that were sent and not claimed.
     pub unclaimed: u64,

@@ -2,11 +2,12 @@
 
 use sqlx::SqliteConnection;
 
-use crate::domain::{OrganizationId, RunId};
+use crate::domain::{OrganizationId, RunId, Timestamp};
 
 use super::{
     super::{Earlier, IdempotencyKey, KEY_LIFE, StoreError, rows::read_earlier},
-    SqliteStore, time,
+    SqliteStore,
+    time::text,
 };
 
 const EARLIER: &str = "
@@ -42,18 +43,19 @@ const FORGET: &str = "
             limit $2)";
 
 /// The time before which a key no longer counts.
-fn oldest() -> String {
-    time::text(time::now() - KEY_LIFE)
+fn oldest(now: Timestamp) -> String {
+    text(now - KEY_LIFE)
 }
 
 pub(super) async fn earlier(
     db: &mut SqliteConnection,
     key: &IdempotencyKey,
+    now: Timestamp,
 ) -> Result<Option<Earlier>, StoreError> {
     let row: Option<(String, String)> = sqlx::query_as(EARLIER)
         .bind(key.organization_id.as_str())
         .bind(&key.key)
-        .bind(oldest())
+        .bind(oldest(now))
         .fetch_optional(db)
         .await?;
     row.map(read_earlier).transpose()
@@ -63,13 +65,14 @@ pub(super) async fn keep(
     db: &mut SqliteConnection,
     key: &IdempotencyKey,
     run: &RunId,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(KEEP)
         .bind(key.organization_id.as_str())
         .bind(&key.key)
         .bind(&key.fingerprint)
         .bind(run.as_str())
-        .bind(time::text(time::now()))
+        .bind(text(now))
         .execute(db)
         .await?;
     Ok(())
@@ -93,12 +96,12 @@ impl SqliteStore {
         key: &IdempotencyKey,
     ) -> Result<Option<Earlier>, StoreError> {
         let mut db = self.reader.acquire().await?;
-        earlier(&mut db, key).await
+        earlier(&mut db, key, self.now()).await
     }
 
     pub(in crate::store) async fn forget_keys(&self, most: u32) -> Result<u64, StoreError> {
         let forgotten = sqlx::query(FORGET)
-            .bind(oldest())
+            .bind(oldest(self.now()))
             .bind(i64::from(most))
             .execute(&self.writer)
             .await?;

@@ -8,7 +8,7 @@ use super::{
         rows::{RenewedRow, read_all},
     },
     SqliteStore,
-    time::{now, text},
+    time::text,
 };
 
 // One statement for all of them. An expired lease stays expired: the run may be due already.
@@ -30,7 +30,7 @@ impl SqliteStore {
     ) -> Result<Vec<Renewed>, StoreError> {
         let pair = |fence: &Fence| serde_json::json!([fence.run_id.as_str(), fence.epoch]);
         let pairs = serde_json::Value::Array(fences.iter().map(pair).collect());
-        let now = now();
+        let now = self.now();
         let rows: Vec<RenewedRow> = sqlx::query_as(RENEW)
             .bind(pairs.to_string())
             .bind(text(later(now, ttl)))

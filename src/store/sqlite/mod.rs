@@ -23,7 +23,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -33,7 +33,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{config::DatabaseConfig, faults};
+use crate::{
+    config::DatabaseConfig,
+    domain::{Clock, SystemClock, Timestamp},
+    faults,
+};
 
 use super::{StoreError, definitions::Definitions, schema, statements::Engine};
 pub use lock::ServingLock;
@@ -67,6 +71,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     reader: SqlitePool,
     path: PathBuf,
+    /// One process, one clock: its own decides leases.
+    clock: Arc<dyn Clock>,
     pub(super) definitions: Definitions,
 }
 
@@ -110,8 +116,21 @@ impl SqliteStore {
             writer,
             reader,
             path,
+            clock: Arc::new(SystemClock),
             definitions: Definitions::default(),
         })
+    }
+
+    /// The same ledger by another clock: with it, leases expire and rows become due when whoever owns
+    /// the clock says so.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The file that the URL names, there or not.
@@ -160,10 +179,15 @@ impl Engine for SqliteStore {
     type Transaction = SqliteTransaction;
 
     async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
-        if faults::planted("deferred_begin") {
-            return Ok(SqliteTransaction(self.writer.begin().await?));
-        }
-        Ok(SqliteTransaction(self.writer.begin_with(IMMEDIATE).await?))
+        let inner = if faults::planted("deferred_begin") {
+            self.writer.begin().await?
+        } else {
+            self.writer.begin_with(IMMEDIATE).await?
+        };
+        Ok(SqliteTransaction {
+            inner,
+            clock: Arc::clone(&self.clock),
+        })
     }
 }
 

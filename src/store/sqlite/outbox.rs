@@ -14,7 +14,7 @@ use super::{
     },
     IMMEDIATE, SqliteStore,
     read::texts,
-    time::{now, text},
+    time::text,
 };
 
 // Found by skipping along the index, so that a long queue costs no more than a short one.
@@ -125,7 +125,7 @@ impl SqliteStore {
     pub(in crate::store) async fn lost_leases(&self, run: &RunId) -> Result<i64, StoreError> {
         let lost: Option<i64> = sqlx::query_scalar(LOST_LEASES)
             .bind(run.as_str())
-            .bind(text(now()))
+            .bind(text(self.now()))
             .fetch_optional(&self.reader)
             .await?;
         Ok(lost.unwrap_or(0))
@@ -138,7 +138,7 @@ impl SqliteStore {
         lease: Duration,
     ) -> Result<Vec<DueRow>, StoreError> {
         let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let now = now();
+        let now = self.now();
         let mut due = Vec::new();
         for lane in Lane::ALL {
             due.extend(pick_due(&mut tx, lane, *room.of(lane), (now, age)).await?);
@@ -164,7 +164,7 @@ impl SqliteStore {
     pub(in crate::store) async fn mark_sent(&self, runs: &[RunId]) -> Result<(), StoreError> {
         sqlx::query(MARK_SENT)
             .bind(texts(runs))
-            .bind(text(now()))
+            .bind(text(self.now()))
             .execute(&self.writer)
             .await?;
         Ok(())
@@ -180,7 +180,7 @@ impl SqliteStore {
 
     pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
         let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let now = now();
+        let now = self.now();
         let expired = sqlx::query(RESCUE_EXPIRED)
             .bind(text(now))
             .execute(&mut *tx)
@@ -217,7 +217,7 @@ impl SqliteStore {
         let forgotten = sqlx::query(SWEEP)
             .bind(after)
             .bind(next.as_deref())
-            .bind(text(now()))
+            .bind(text(self.now()))
             .execute(&mut *tx)
             .await?;
         tx.commit().await.map_err(StoreError::at_commit)?;
@@ -230,7 +230,7 @@ impl SqliteStore {
     pub(in crate::store) async fn expire_leases(&self) -> Result<u64, StoreError> {
         let mut tx = self.writer.begin_with(IMMEDIATE).await?;
         let expired = sqlx::query(EXPIRE_LEASES)
-            .bind(text(now()))
+            .bind(text(self.now()))
             .execute(&mut *tx)
             .await?;
         sqlx::query(FORGET_SENT).execute(&mut *tx).await?;
@@ -239,7 +239,7 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let now = now();
+        let now = self.now();
         let (due, oldest, oldest_unsent): (i64, Option<Timestamp>, Option<Timestamp>) =
             sqlx::query_as(BACKLOG_DUE)
                 .bind(text(now))

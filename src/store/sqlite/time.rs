@@ -2,12 +2,7 @@
 
 use chrono::SecondsFormat;
 
-use crate::domain::{Clock, SystemClock, Timestamp};
-
-/// One process, one clock: the process's own decides leases.
-pub(super) fn now() -> Timestamp {
-    SystemClock.now()
-}
+use crate::domain::Timestamp;
 
 /// RFC 3339 in UTC, six digits of fraction: texts of one length, so that they compare as times.
 pub(super) fn text(at: Timestamp) -> String {

@@ -1,10 +1,12 @@
 //! The statements of one transaction on runs, the outbox and retries.
 
+use std::sync::Arc;
+
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use crate::domain::{
-    JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId, Run, RunId, Timestamp,
-    VariableWrite, WaitingFor,
+    Clock, JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId, Run, RunId,
+    Timestamp, VariableWrite, WaitingFor,
 };
 
 use super::{
@@ -14,12 +16,15 @@ use super::{
         statements::{Cancellation, Statements},
     },
     acceptance, children, progress, read, signals,
-    time::{now, text},
+    time::text,
     workflows,
 };
 
 /// A transaction under way; dropped, it is rolled back.
-pub(in crate::store) struct SqliteTransaction(pub(super) Transaction<'static, Sqlite>);
+pub(in crate::store) struct SqliteTransaction {
+    pub(super) inner: Transaction<'static, Sqlite>,
+    pub(super) clock: Arc<dyn Clock>,
+}
 
 // The transaction is the only writer: the row needs no lock of its own.
 const LOCK_RUN: &str = "
@@ -108,13 +113,17 @@ const CHAIN_LENGTH: &str = "
 
 impl SqliteTransaction {
     fn db(&mut self) -> &mut SqliteConnection {
-        &mut self.0
+        &mut self.inner
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }
 
 impl Statements for SqliteTransaction {
     async fn commit(self) -> Result<(), StoreError> {
-        self.0.commit().await.map_err(StoreError::at_commit)
+        self.inner.commit().await.map_err(StoreError::at_commit)
     }
 
     async fn run(
@@ -130,7 +139,7 @@ impl Statements for SqliteTransaction {
             .bind(id.as_str())
             .fetch_optional(self.db())
             .await?;
-        row.map(|row| row.at(now())).transpose()
+        row.map(|row| row.at(self.now())).transpose()
     }
 
     async fn update_run(&mut self, locked: &LockedRun) -> Result<(), StoreError> {
@@ -239,7 +248,7 @@ impl Statements for SqliteTransaction {
     ) -> Result<(), StoreError> {
         sqlx::query(PUT_OUTBOX)
             .bind(run.as_str())
-            .bind(text(due_at.unwrap_or_else(now)))
+            .bind(text(due_at.unwrap_or_else(|| self.now())))
             .execute(self.db())
             .await?;
         Ok(())
@@ -248,7 +257,7 @@ impl Statements for SqliteTransaction {
     async fn take_due(&mut self, run: &RunId) -> Result<bool, StoreError> {
         let done = sqlx::query(TAKE_DUE)
             .bind(run.as_str())
-            .bind(text(now()))
+            .bind(text(self.now()))
             .execute(self.db())
             .await?;
         Ok(done.rows_affected() > 0)
@@ -318,11 +327,13 @@ impl Statements for SqliteTransaction {
     }
 
     async fn earlier(&mut self, key: &IdempotencyKey) -> Result<Option<Earlier>, StoreError> {
-        acceptance::earlier(self.db(), key).await
+        let now = self.now();
+        acceptance::earlier(self.db(), key, now).await
     }
 
     async fn keep_key(&mut self, key: &IdempotencyKey, run: &RunId) -> Result<(), StoreError> {
-        acceptance::keep(self.db(), key, run).await
+        let now = self.now();
+        acceptance::keep(self.db(), key, run, now).await
     }
 
     async fn live_runs(

@@ -11,7 +11,7 @@ use super::{
     },
     SqliteStore,
     read::texts,
-    time::{now, text},
+    time::text,
 };
 
 // The rows that are sent are few: the window bounds them.
@@ -38,7 +38,7 @@ impl SqliteStore {
     /// How many workers live, and how many slots they have.
     pub(super) async fn live_workers(&self) -> Result<(i64, i64), StoreError> {
         Ok(sqlx::query_as(LIVE_WORKERS)
-            .bind(text(now() - TimeDelta::seconds(15)))
+            .bind(text(self.now() - TimeDelta::seconds(15)))
             .fetch_one(&self.reader)
             .await?)
     }
@@ -61,7 +61,7 @@ impl SqliteStore {
             .bind(&report.name)
             .bind(i64::from(report.slots))
             .bind(i64::from(report.busy))
-            .bind(text(now()))
+            .bind(text(self.now()))
             .execute(&self.writer)
             .await?;
         Ok(())
@@ -70,7 +70,7 @@ impl SqliteStore {
     pub(in crate::store) async fn worker_gone(&self, name: &str) -> Result<(), StoreError> {
         sqlx::query(WORKER_GONE)
             .bind(name)
-            .bind(text(now() - TimeDelta::hours(1)))
+            .bind(text(self.now() - TimeDelta::hours(1)))
             .execute(&self.writer)
             .await?;
         Ok(())
@@ -93,6 +93,6 @@ impl SqliteStore {
         reason = "the other engine asks its server for the time"
     )]
     pub(in crate::store) async fn clock(&self) -> Result<Timestamp, StoreError> {
-        Ok(now())
+        Ok(self.now())
     }
 }

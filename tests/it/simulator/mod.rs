@@ -7,6 +7,8 @@
 //!
 //! `REDRIVE_SIMULATOR_CASES` says how many cases each test plays.
 
+#[cfg(feature = "faults")]
+mod delivery;
 mod effects;
 mod world;
 
