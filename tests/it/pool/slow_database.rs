@@ -1,0 +1,78 @@
+//! The database answers, but slowly: no lease is lost over it.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::{
+    PATIENCE,
+    audit::{self, Invariant},
+    keyed::Keyed,
+    load::Client,
+    members::{Pool, stop_all},
+    wires::Wires,
+};
+use crate::support::{
+    dice::{Dice, scale},
+    report::Report,
+    witness::Witness,
+};
+
+/// Half of what it takes to hear and to answer.
+const LATENCY: Duration = Duration::from_millis(250);
+
+/// A lease, which is renewed in a third of it.
+const LEASE_MS: &str = "12000";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pool_promise_4_no_lease_is_lost_to_a_slow_database() {
+    let retries = usize::try_from(scale("REDRIVE_POOL_SLOW_RETRIES", 6)).unwrap();
+    let mut report = Report::new("slow database", 1, format!("{retries} retries, 500 ms"));
+    let settings = [
+        ("REDRIVE_WORKER__LEASE_MS", LEASE_MS),
+        // What renews leases has connections of its own.
+        ("REDRIVE_DATABASE__MAX_CONNECTIONS", "1"),
+        ("REDRIVE_DATABASE__ACQUIRE_TIMEOUT_MS", "20000"),
+    ];
+    let witness = Witness::steady(Duration::from_millis(500)).await;
+    let pool = Pool::new(&settings).await;
+    let (near, far) = (Wires::of(&pool), Wires::of(&pool));
+    let (api, relay) = (
+        near.start(&pool, "api").await,
+        near.start(&pool, "relay").await,
+    );
+    let worker = far.start(&pool, "worker").await;
+    let client = Client::new(&pool, &api).await;
+    client.import(0..retries, &witness).await;
+    let address = api.process.url.replace("http://", "");
+    let users = Keyed::new(&pool, &[address]).await;
+
+    let began = Instant::now();
+    far.database.delay(LATENCY);
+    let (_, all) = watch::channel(retries);
+    users.clone().submit(retries, all, Dice(1)).await;
+    audit::until_all_ended(&pool, 3 * PATIENCE).await;
+    let took = began.elapsed();
+    let (_, metrics) = worker.ask("/metrics").await;
+    far.database.delay(Duration::ZERO);
+
+    let tally = users.journal.tally();
+    let mut verdict = audit::examine(&pool, &client, &witness, &tally, &[]).await;
+    let lost = metrics
+        .lines()
+        .find(|line| line.starts_with("redrive_leases_lost_total") && !line.ends_with(" 0"));
+    verdict.require(lost.is_none(), Invariant::Zombie, || {
+        format!("{lost:?}: {:#?}", pool.said())
+    });
+    let claims = verdict.repeated.claims;
+    verdict.require(claims == 0, Invariant::Zombie, || {
+        format!("{claims} claims")
+    });
+    report.settled(took);
+    report.fact("faults", "a latency of 500 ms, one connection");
+    verdict.report(report);
+    verdict.assert_holds();
+    pool.assert_sound();
+    stop_all([worker, relay, api]).await;
+    pool.remove().await;
+}
