@@ -28,7 +28,7 @@ struct Scale {
 }
 
 const CI: Scale = Scale {
-    retries: 1_000,
+    retries: 600,
     kills: 40,
     pause: (Duration::from_millis(50), Duration::from_millis(450)),
     lease: "4500",
