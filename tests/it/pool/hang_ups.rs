@@ -25,7 +25,7 @@ const LATENCY: Duration = Duration::from_millis(2);
 
 /// The longest that anybody stays on the line: some until they are known, some until they are
 /// accepted.
-const STAYS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
+const STAYS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(300)];
 
 /// Users of one API, who start runs under keys.
 #[derive(Clone)]

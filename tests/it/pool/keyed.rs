@@ -1,6 +1,7 @@
 //! Those who ask under an Idempotency-Key and go on asking until they know.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -16,6 +17,10 @@ use crate::support::{dice::Dice, story::source};
 
 /// How long one request may take before it counts as unanswered.
 const UNANSWERED: Duration = Duration::from_secs(8);
+
+/// How long somebody waits before asking again, for each time that was in vain.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long anybody goes on asking.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -118,9 +123,20 @@ impl Keyed {
     /// of the same source was.
     pub(super) async fn insist(&self, source: &str, key: &str, turn: usize) -> Option<Accepted> {
         let began = Instant::now();
+        // What it was told, for whoever wants to know why it never was answered.
+        let mut told = BTreeMap::<_, usize>::new();
         for asked in 1.. {
-            assert!(began.elapsed() < PATIENCE, "{source} has no answer");
-            match self.ask(turn + asked, source, key).await {
+            let waited = began.elapsed();
+            assert!(waited < PATIENCE, "{source} has no answer: {told:?}");
+            let answer = self.ask(turn + asked, source, key).await;
+            let heard = answer.as_ref().map(|(status, body)| {
+                let reason = body["error"]["reason"].as_str().unwrap_or_default();
+                (*status, reason.to_owned())
+            });
+            *told
+                .entry(((turn + asked) % self.bases.len(), heard))
+                .or_default() += 1;
+            match answer {
                 None | Some((503, _)) => {}
                 Some((200, body)) => {
                     let text = |at: &Value| at.as_str().expect("an id").to_owned();
@@ -140,7 +156,9 @@ impl Keyed {
                 }
                 Some((status, body)) => panic!("{source}: {status} {body}"),
             }
-            tokio::time::sleep(super::LOOK).await;
+            // Hundreds of them that ask without a pause are the whole load of a machine.
+            let times = u32::try_from(asked).unwrap();
+            tokio::time::sleep((PAUSE * times).min(LONGEST_PAUSE)).await;
         }
         unreachable!("it asks without end")
     }

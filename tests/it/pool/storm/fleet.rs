@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use redrive::domain::{Clock, SystemClock};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::plan::{PLACES, Wire};
@@ -181,6 +182,11 @@ impl Broken {
     }
 }
 
+/// Says when something happened, for whoever reads about a failure.
+pub(super) fn log(what: std::fmt::Arguments<'_>) {
+    println!("{} {what}", SystemClock.now());
+}
+
 /// Starts a process, again and again until it listens.
 async fn start(pool: &Pool, place: &Place) -> Member {
     loop {
@@ -188,8 +194,10 @@ async fn start(pool: &Pool, place: &Place) -> Member {
         name.clone_into(&mut place.name.lock().unwrap());
         let there = (place.address.as_str(), place.role);
         if let Some(member) = place.wires.try_start(pool, &name, there).await {
+            log(format_args!("{name} listens"));
             return member;
         }
+        log(format_args!("{name} ended: {:?}", pool.said().last()));
         tokio::time::sleep(AGAIN).await;
     }
 }
@@ -204,6 +212,7 @@ async fn supervise(
 ) -> Member {
     while let Some(order) = orders.recv().await {
         let (name, at) = (member.name.clone(), Instant::now());
+        log(format_args!("{name}: {order:?}"));
         match order {
             Order::Freeze(time) => {
                 member.process.signal("STOP").await;

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use self::{
-    fleet::{Fleet, Order},
+    fleet::{Fleet, Order, log},
     messages::Publisher,
     plan::{Damage, End, Fault, Step, Wire, plan},
 };
@@ -67,6 +67,7 @@ struct Storm {
 impl Storm {
     /// Does one thing. What takes its time goes on beside the others.
     fn strike(&mut self, fault: &Fault) {
+        log(format_args!("{fault:?}"));
         let is_done = match *fault {
             Fault::Kill(place) => self.fleet.order(place, Order::Kill),
             Fault::Stop(place) => self.fleet.order(place, Order::Stop),
@@ -81,6 +82,7 @@ impl Storm {
                     let _alone = alone.lock().await;
                     broker.tell("stop-rabbitmq", &["immediate"]).await;
                     broker.tell("start-rabbitmq", &[]).await;
+                    log(format_args!("the broker is back"));
                 });
                 true
             }
@@ -126,6 +128,7 @@ impl Storm {
             database.tell("stop-postgres", &[how]).await;
             tokio::time::sleep(away).await;
             database.tell("start-postgres", &[]).await;
+            log(format_args!("the database is back"));
             for broken in broken {
                 broken.over();
             }
