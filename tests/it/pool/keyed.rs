@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long anybody goes on asking.
-const PATIENCE: Duration = Duration::from_secs(100);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// What was accepted.
 #[derive(Debug, Clone)]

@@ -185,7 +185,7 @@ async fn gather(seed: u64, crowds: usize, retries: usize) -> (Storm, Witness) {
     let settings = [
         ("REDRIVE_WORKER__LEASE_MS", lease.as_str()),
         ("REDRIVE_BROKER__ACCEPT_EXTERNAL_INTENTS", "true"),
-        ("REDRIVE_LOG__FILTER", "warn,redrive=debug"),
+        ("REDRIVE_LOG__FILTER", "info"),
     ];
     let pool = Arc::new(Pool::on(ledger, broker.url.clone(), &settings).await);
     let witness = Witness::start(dice.fork(), Duration::from_millis(500)).await;
@@ -225,8 +225,8 @@ async fn blow(storm: &mut Storm, steps: &[Step], released: &watch::Sender<usize>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_1_2_3_4_5_everything_at_once() {
-    let steps = usize::try_from(scale("REDRIVE_STORM_STEPS", 80)).unwrap();
-    let retries = usize::try_from(scale("REDRIVE_STORM_RETRIES", 250)).unwrap();
+    let steps = usize::try_from(scale("REDRIVE_STORM_STEPS", 84)).unwrap();
+    let retries = usize::try_from(scale("REDRIVE_STORM_RETRIES", 200)).unwrap();
     let seed = scale("REDRIVE_STORM_SEED", u64::from(std::process::id()));
     let mut report = Report::new(
         "everything at once",
