@@ -6,9 +6,10 @@
 #
 # While the private servers of DIR are up, for trying what happens when one goes away:
 #
-#   ... stop-postgres DIR [fast|immediate]      end the server, keep its data (`immediate`: crash)
+#   ... stop-postgres DIR [fast|immediate|kill] end the server, keep its data (`immediate`: it ends
+#                                               without a checkpoint; `kill`: SIGKILL)
 #   ... start-postgres DIR                      start it again, with the same port and data
-#   ... restart-postgres DIR [fast|immediate]   both
+#   ... restart-postgres DIR [fast|immediate|kill] both
 #   ... stop-rabbitmq DIR [fast|immediate]      end the node, keep its data
 #   ... start-rabbitmq DIR                      start it again, with the same name, port and data
 #   ... rabbitmqctl DIR ARGS...                 run rabbitmqctl against the node
@@ -246,14 +247,31 @@ start_postgres() {
     launch_postgres "$(cat "$DIR/postgres/port")" || fail_postgres
 }
 
-# Ends the server: `fast`, or `immediate` as a crash would.
+# Ends the server: `fast`, `immediate`, or `kill`.
 stop_postgres() {
     local data=$DIR/postgres/data pid signals=(INT QUIT KILL)
     [[ -r $data/postmaster.pid ]] || return 0
     pid=$(head -n 1 "$data/postmaster.pid")
+    if [[ $1 == kill ]]; then
+        kill_postgres "$pid" "$data"
+        return
+    fi
     # INT ends the sessions, QUIT the server without a checkpoint.
     [[ $1 == fast ]] || signals=(QUIT KILL)
     end "$pid" "$data" "${signals[@]}"
+}
+
+# Kills process $1, the server with its data in $2, and the processes that it had started: they see
+# that it is gone, but not at once, and the next server must not meet them.
+kill_postgres() {
+    local child children
+    children=$(cat "/proc/$1/task/"*/children 2>/dev/null) || true
+    end "$1" "$2" KILL
+    for child in $children; do
+        end "$child" postgres KILL
+    done
+    # Nobody is left whom it could name.
+    rm -f "$2/postmaster.pid"
 }
 
 # --- RabbitMQ -----------------------------------------------------------------------------------
@@ -438,7 +456,8 @@ require_private() {
 
 usage() {
     die "usage: bash tests/services.sh start|stop DIR" \
-        "| stop-postgres|restart-postgres|stop-rabbitmq DIR [fast|immediate]" \
+        "| stop-postgres|restart-postgres DIR [fast|immediate|kill]" \
+        "| stop-rabbitmq DIR [fast|immediate]" \
         "| start-postgres|start-rabbitmq DIR | rabbitmqctl DIR ARGS..."
 }
 
@@ -451,7 +470,10 @@ esac
 shift 2
 case $command in
     start | stop | start-postgres | start-rabbitmq) [[ $# -eq 0 ]] || usage ;;
-    stop-postgres | restart-postgres | stop-rabbitmq)
+    stop-postgres | restart-postgres)
+        [[ $# -le 1 && ${1:-fast} =~ ^(fast|immediate|kill)$ ]] || usage
+        ;;
+    stop-rabbitmq)
         [[ $# -le 1 && ${1:-fast} =~ ^(fast|immediate)$ ]] || usage
         ;;
     rabbitmqctl) ;;

@@ -24,6 +24,7 @@ use self::{
 };
 use crate::support::{
     dice::{Dice, scale},
+    report::Report,
     story::EFFECTS,
     witness::Witness,
 };
@@ -36,10 +37,8 @@ async fn chaos_promise_1_2_3_5_sigkill_of_the_one_process() {
     let retries = usize::try_from(scale("REDRIVE_CHAOS_RETRIES", 500)).unwrap();
     let kills = usize::try_from(scale("REDRIVE_CHAOS_KILLS", 200)).unwrap();
     let seed = scale("REDRIVE_CHAOS_SEED", u64::from(std::process::id()));
-    // Shown when the test fails.
-    println!(
-        "REDRIVE_CHAOS_RETRIES={retries} REDRIVE_CHAOS_KILLS={kills} REDRIVE_CHAOS_SEED={seed}"
-    );
+    let size = format!("{retries} retries, {kills} kills");
+    let mut report = Report::new("the one process killed, on SQLite", seed, size);
     let mut dice = Dice(seed);
     let witness = Witness::start(dice.fork(), Duration::from_millis(30)).await;
     let installation = Arc::new(Installation::new());
@@ -90,6 +89,9 @@ async fn chaos_promise_1_2_3_5_sigkill_of_the_one_process() {
     last.stop().await;
     audit.ledger(&installation, retries).await;
     println!("{}; {}", killer.summary(), audit.summary());
+    report.fact("faults", format!("{kills} SIGKILL"));
+    report.fact("repeatedInFlight", audit.repeated());
+    report.file(true);
     assert_eq!(installation.said(), [""; 0], "warnings");
 }
 

@@ -151,6 +151,11 @@ impl<'a> Audit<'a> {
         }
     }
 
+    /// How many calls were made again.
+    pub(super) fn repeated(&self) -> usize {
+        self.repeated
+    }
+
     pub(super) fn summary(&self) -> String {
         format!(
             "{} retries, {} of them named by a refusal after a lost answer; {} calls repeated, {} \

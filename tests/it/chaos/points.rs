@@ -13,6 +13,7 @@ use crate::support::{
     app,
     day::{Day, RETRIES, Runs},
     faults::{Death, deaths, rows},
+    report::Report,
     witness::Witness,
 };
 
@@ -23,12 +24,14 @@ const NOT_EMBEDDED: [&str; 3] = ["intent.received", "intent.stored", "dead_lette
 async fn promise_1_2_3_5_the_one_process_dies_at_every_point() {
     let all = deaths().into_iter();
     let embedded = all.filter(|death| !NOT_EMBEDDED.contains(&death.point.as_str()));
+    let report = Report::new("the one process dies at each point", 1, "on SQLite");
     let began = Instant::now();
     rows(embedded.collect(), async |death| {
         Row::new().await.pass(death).await;
     })
     .await;
     println!("all points in {:?}", began.elapsed());
+    report.file(true);
 }
 
 /// One installation and who works with it.

@@ -2,7 +2,8 @@
 
 use lapin::{
     Connection, ConnectionProperties,
-    options::{ExchangeDeleteOptions, QueueDeleteOptions},
+    options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
 };
 
 /// Deletes all queues of an installation, whoever uses them.
@@ -33,4 +34,22 @@ async fn connect(url: &str) -> Connection {
     Connection::connect(url, ConnectionProperties::default())
         .await
         .unwrap()
+}
+
+/// How many messages wait in the lanes of an installation.
+pub(super) async fn left_in_lanes(url: &str, prefix: &str) -> u32 {
+    let connection = connect(url).await;
+    let channel = connection.create_channel().await.unwrap();
+    let mut left = 0;
+    for lane in ["interactive", "automatic", "bulk"] {
+        let queue = format!("{prefix}.{lane}.v1");
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let found = channel.queue_declare(queue.into(), options, FieldTable::default());
+        left += found.await.unwrap().message_count();
+    }
+    connection.close(200, "done".into()).await.unwrap();
+    left
 }

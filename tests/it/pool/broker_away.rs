@@ -10,6 +10,7 @@ use super::{
 use crate::support::{
     dice::{Dice, scale},
     ledger::Ledger,
+    report::Report,
     server::Server,
     witness::Witness,
 };
@@ -37,6 +38,11 @@ async fn during(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_1_2_rabbitmq_goes_and_comes() {
     let outage = Duration::from_secs(scale("REDRIVE_POOL_OUTAGE", 8));
+    let mut report = Report::new(
+        "RabbitMQ goes and comes",
+        1,
+        format!("an outage of {outage:?}"),
+    );
     let witness = Witness::start(Dice(1), Duration::from_millis(100)).await;
     let server = Server::rabbitmq().await;
     server.tell("stop-rabbitmq", &[]).await;
@@ -80,7 +86,12 @@ async fn pool_promise_1_2_rabbitmq_goes_and_comes() {
     }
     println!("recovered {:?} after it was blocked", began.elapsed());
 
-    let repeated = audit::hold(pool, client, &witness, &tally, &[]).await;
+    let verdict = audit::examine(pool, client, &witness, &tally, &[]).await;
+    report.settled(began.elapsed());
+    report.fact("faults", "late, queues deleted, killed, blocked");
+    let repeated = verdict.repeated.clone();
+    verdict.report(report);
+    verdict.assert_holds();
     println!(
         "{} retries; without a broker all ended {alone:?} after the last, with a blocked one \
          {blocked:?}; {repeated:?}",

@@ -51,10 +51,7 @@ async fn leases_end_early(bug: Option<&'static str>) {
     let departed: Vec<_> = crew
         .workers
         .iter()
-        .map(|worker| Departed {
-            name: worker.name.clone(),
-            at,
-        })
+        .map(|worker| Departed::for_good(worker.name.clone(), at))
         .collect();
     audit::hold(pool, client, &witness, &tally, &departed).await;
     crew.end().await;

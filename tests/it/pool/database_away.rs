@@ -1,17 +1,20 @@
 //! PostgreSQL is restarted under load.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     audit,
     members::{Crew, Pool},
 };
-use crate::support::{dice::Dice, ledger::Ledger, server::Server, services, witness::Witness};
+use crate::support::{
+    dice::Dice, ledger::Ledger, report::Report, server::Server, services, witness::Witness,
+};
 
 const RETRIES: usize = 150;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_1_2_3_postgres_is_restarted() {
+    let mut report = Report::new("PostgreSQL restarted", 1, format!("{RETRIES} retries"));
     let witness = Witness::start(Dice(1), Duration::from_millis(200)).await;
     let server = Server::postgres().await;
     let ledger = Ledger::postgres_at(server.url.clone()).await;
@@ -29,22 +32,27 @@ async fn pool_promise_1_2_3_postgres_is_restarted() {
     server.tell("start-postgres", &[]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.tell("restart-postgres", &["immediate"]).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.tell("restart-postgres", &["kill"]).await;
+    let back = Instant::now();
     let tally = load.await.unwrap();
     for member in crew.workers.iter().chain([&crew.relay, &crew.api]) {
         member.until_ready(200).await;
     }
     // Far sooner than leases expire.
-    let rest = audit::until_all_ended(pool, Duration::from_secs(20)).await;
+    audit::until_all_ended(pool, Duration::from_secs(20)).await;
+    report.settled(back.elapsed());
 
-    let repeated = audit::hold(pool, client, &witness, &tally, &[]).await;
+    let verdict = audit::examine(pool, client, &witness, &tally, &[]).await;
+    report.fact("faults", "fast, immediate, SIGKILL");
+    let repeated = verdict.repeated.clone();
+    verdict.report(report);
+    verdict.assert_holds();
     assert!(
         sources == client.sources(RETRIES).await,
         "a source has changed"
     );
-    println!(
-        "{:?}; all ended {rest:?} later; {repeated:?}",
-        tally.statuses
-    );
+    println!("{:?}; {repeated:?}", tally.statuses);
     assert!(tally.statuses.contains_key(&503), "it was away");
     assert!(
         !tally.statuses.contains_key(&0),

@@ -7,7 +7,7 @@ use super::{
     members::{Crew, Departed, Pool},
     seen::{self, Seen, seconds},
 };
-use crate::support::witness::Witness;
+use crate::support::{report::Report, witness::Witness};
 
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -29,6 +29,7 @@ fn silent(seen: &[Seen], witness: &Witness, frozen: &str, stood: Instant, went_o
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_4_a_worker_stands_still_for_two_leases() {
+    let mut report = Report::new("a worker stands still", 1, "100 retries");
     let witness = Witness::steady(Duration::from_millis(400)).await;
     let settings = [
         ("REDRIVE_WORKER__LEASE_MS", "3000"),
@@ -48,7 +49,8 @@ async fn pool_promise_4_a_worker_stands_still_for_two_leases() {
     frozen.process.signal("CONT").await;
     tally.add(client.load(60..100, 16, None).await);
     seen::until_claimed(&pool.ledger, &frozen.name, went_on, 4).await;
-    let rest = audit::until_all_ended(pool, PATIENCE).await;
+    audit::until_all_ended(pool, PATIENCE).await;
+    report.settled(went_on.elapsed());
 
     silent(
         &seen::all(&pool.ledger).await,
@@ -58,13 +60,16 @@ async fn pool_promise_4_a_worker_stands_still_for_two_leases() {
         went_on,
     );
     let departed = [Departed {
-        name: frozen.name.clone(),
-        at,
+        until: went_on,
+        ..Departed::for_good(frozen.name.clone(), at)
     }];
-    let repeated = audit::hold(pool, client, &witness, &tally, &departed).await;
+    let verdict = audit::examine(pool, client, &witness, &tally, &departed).await;
     tally.assert_accepted();
     let again = seen::claims(&pool.ledger, &frozen.name, went_on).await;
-    println!("all ended {rest:?} later; {repeated:?}; {again} claims after it went on");
-    assert!(repeated.claims > 0, "it held nothing");
+    println!("{:?}; {again} claims after it went on", verdict.repeated);
+    assert!(verdict.repeated.claims > 0, "it held nothing");
+    report.fact("faults", "SIGSTOP for two leases");
+    verdict.report(report);
+    verdict.assert_holds();
     crew.end().await;
 }

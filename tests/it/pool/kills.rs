@@ -5,44 +5,45 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::{
-    PATIENCE, audit,
+    PATIENCE,
+    audit::{self, Invariant},
     load::{Client, Tally},
     members::{Departed, Member, Pool, stop_all},
 };
 use crate::support::{
     dice::{Dice, scale},
+    report::Report,
     witness::Witness,
 };
 
 /// How much, how fast, and how long a dead worker's runs stay its own.
 struct Scale {
     retries: usize,
-    pause: Duration,
+    kills: usize,
+    /// The shortest time between a start and the next kill, and what chance may add to it.
+    pause: (Duration, Duration),
     lease: &'static str,
-    /// How many are released with each kill; none to release all at once.
-    burst: Option<usize>,
     /// How long the rest may take after the last kill.
     patience: Duration,
 }
 
 const CI: Scale = Scale {
-    retries: 300,
-    pause: Duration::from_millis(1_500),
+    retries: 600,
+    kills: 40,
+    pause: (Duration::from_millis(50), Duration::from_millis(450)),
     lease: "4500",
-    burst: Some(50),
     patience: PATIENCE,
 };
 
 const FULL: Scale = Scale {
-    retries: 2_000,
-    pause: Duration::from_secs(2),
+    retries: 10_000,
+    kills: 200,
+    pause: (Duration::from_millis(500), Duration::from_millis(2_500)),
     lease: "60000",
-    burst: None,
     patience: Duration::from_mins(3),
 };
 
-/// Kills one worker after the other, and starts another for each, as long as there is something
-/// submitted.
+/// Kills one worker after the other, and starts another for each, while retries are released.
 async fn kill_on(
     pool: &Pool,
     scale: &Scale,
@@ -53,20 +54,18 @@ async fn kill_on(
 ) -> (Vec<Member>, Vec<Departed>, Tally) {
     let mut departed = Vec::new();
     let mut ready = Vec::new();
-    loop {
-        let next = *released.borrow() + scale.burst.unwrap_or(scale.retries);
-        released.send_replace(next.min(scale.retries));
-        tokio::time::sleep(scale.pause).await;
-        let victim = usize::try_from(dice.roll() % 3).unwrap();
+    let (least, more) = scale.pause;
+    for kill in 0..scale.kills {
+        released.send_replace(scale.retries * (kill + 1) / scale.kills);
+        tokio::time::sleep(least + dice.up_to(more)).await;
+        let victim = dice.below(workers.len());
         departed.push(workers.swap_remove(victim).kill().await);
         let replaced = pool.start("worker").await;
         ready.extend(replaced.process.ready_after);
         workers.push(replaced);
-        if load.is_finished() {
-            println!("replaced within {:?}", ready.iter().max());
-            return (workers, departed, load.await.unwrap());
-        }
     }
+    println!("replaced within {:?}", ready.iter().max());
+    (workers, departed, load.await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +77,8 @@ async fn pool_promise_1_2_3_4_5_workers_are_killed() {
     };
     let retries = scale_of_test.retries;
     let seed = scale("REDRIVE_POOL_SEED", u64::from(std::process::id()));
-    println!("REDRIVE_POOL_SEED={seed}");
+    let size = format!("{retries} retries, {} kills", scale_of_test.kills);
+    let mut report = Report::new("workers killed", seed, size);
     let mut dice = Dice(seed);
     let witness = Witness::start(dice.fork(), Duration::from_millis(150)).await;
     let pool = Pool::new(&[("REDRIVE_WORKER__LEASE_MS", scale_of_test.lease)]).await;
@@ -96,20 +96,24 @@ async fn pool_promise_1_2_3_4_5_workers_are_killed() {
     let (workers, departed, tally) =
         kill_on(&pool, &scale_of_test, workers, dice, released, load).await;
     let killing = began.elapsed();
-    let rest = audit::until_all_ended(&pool, scale_of_test.patience).await;
+    let last_kill = departed.last().expect("a kill").at;
+    audit::until_all_ended(&pool, scale_of_test.patience).await;
+    report.settled(last_kill.elapsed());
 
-    let repeated = audit::hold(&pool, &client, &witness, &tally, &departed).await;
-    assert!(
-        sources == client.sources(retries).await,
-        "a source has changed"
-    );
+    let mut verdict = audit::examine(&pool, &client, &witness, &tally, &departed).await;
+    let is_same = sources == client.sources(retries).await;
+    verdict.require(is_same, Invariant::Transition, || {
+        "a source has changed".to_owned()
+    });
     tally.assert_accepted();
     println!(
-        "{retries} retries, {} kills in {killing:?}, all ended {rest:?} later; {repeated:?}; \
-         answered within {:?} (p99)",
-        departed.len(),
+        "killed for {killing:?}; {:?}; answered within {:?} (p99)",
+        verdict.repeated,
         tally.p99(),
     );
+    report.fact("faults", format!("{} SIGKILL", departed.len()));
+    verdict.report(report);
+    verdict.assert_holds();
     pool.assert_sound();
     stop_all(workers.into_iter().chain([api, relay])).await;
     pool.remove().await;

@@ -80,6 +80,23 @@ impl Client {
         }
     }
 
+    /// A user of whatever API listens at an address.
+    pub(super) async fn at_address(pool: &Pool, address: &str) -> Self {
+        Self {
+            http: crate::support::app::client(),
+            base: format!("http://{address}"),
+            token: pool.token().await,
+        }
+    }
+
+    /// Somebody else at the same API.
+    pub(super) fn as_another(&self, token: String) -> Self {
+        Self {
+            token,
+            ..self.clone()
+        }
+    }
+
     async fn call(&self, method: &str, path: &str, body: Option<String>) -> Option<Answer> {
         let request = self
             .http
@@ -108,6 +125,16 @@ impl Client {
         self.must("GET", path, None).await
     }
 
+    /// The data of an answer; none if there is no such thing.
+    pub(super) async fn find(&self, path: &str) -> Option<Value> {
+        let mut answer = self.call("GET", path, None).await.expect("an answer");
+        match answer.status {
+            200 => Some(answer.body["data"].take()),
+            404 => None,
+            status => panic!("GET {path}: {status} {}", answer.body),
+        }
+    }
+
     pub(super) async fn must(&self, method: &str, path: &str, body: Option<String>) -> Value {
         let mut answer = self.call(method, path, body).await.expect("an answer");
         assert_eq!(answer.status, 200, "{method} {path}: {}", answer.body);
@@ -115,8 +142,20 @@ impl Client {
     }
 
     pub(super) async fn import(&self, numbers: Range<usize>, witness: &Witness) {
+        self.import_with(numbers, witness, |_| {}).await;
+    }
+
+    /// Brings in sources that are not quite as usual.
+    pub(super) async fn import_with(
+        &self,
+        numbers: Range<usize>,
+        witness: &Witness,
+        change: fn(&mut Value),
+    ) {
         self.many(numbers, 8, |client, number| {
-            let run = failed_run(number, witness).to_string();
+            let mut run = failed_run(number, witness);
+            change(&mut run);
+            let run = run.to_string();
             async move {
                 client.must("POST", "/v1/runs/import", Some(run)).await;
             }

@@ -35,11 +35,35 @@ pub(super) struct Member {
     pub(super) process: Process,
 }
 
-/// A process that went away, or stood still, at a time.
+/// A process that went away, stood still, or was cut off, from a time on and for a time.
 #[derive(Debug, Clone)]
 pub(super) struct Departed {
     pub(super) name: String,
     pub(super) at: Instant,
+    /// When it was over; for one that does not come back the same instant.
+    pub(super) until: Instant,
+    /// Whether it could not know: it was stopped in the middle of a step, and went on with it.
+    pub(super) stood_still: bool,
+}
+
+impl Departed {
+    /// One that does not come back.
+    pub(super) fn for_good(name: String, at: Instant) -> Self {
+        Self {
+            name,
+            at,
+            until: at,
+            stood_still: false,
+        }
+    }
+
+    /// One that something was wrong with until now.
+    pub(super) fn since(name: String, at: Instant) -> Self {
+        Self {
+            until: Instant::now(),
+            ..Self::for_good(name, at)
+        }
+    }
 }
 
 impl Pool {
@@ -80,16 +104,10 @@ impl Pool {
 
     /// The program in this installation, under a name that the database can tell.
     pub(super) fn command(&self, name: &str, arguments: &[&str]) -> Command {
-        let mark = if self.ledger.url.contains('?') {
-            '&'
-        } else {
-            '?'
-        };
-        let database = format!("{}{mark}options[redrive.process]={name}", self.ledger.url);
         let mut command = redrive(arguments);
         command
             .current_dir(self.folder.path())
-            .env("DATABASE_URL", database)
+            .env("DATABASE_URL", self.database(name))
             .env("AMQP_URL", &self.amqp)
             .env("REDRIVE_BROKER__PREFIX", &self.prefix)
             .env("REDRIVE_HTTP__ALLOW_NETWORKS", r#"["127.0.0.0/8"]"#)
@@ -98,6 +116,16 @@ impl Pool {
             command.env(name, value);
         }
         command
+    }
+
+    /// The ledger's URL for a process, by which the database knows it.
+    pub(super) fn database(&self, name: &str) -> String {
+        let mark = if self.ledger.url.contains('?') {
+            '&'
+        } else {
+            '?'
+        };
+        format!("{}{mark}options[redrive.process]={name}", self.ledger.url)
     }
 
     /// Starts a process with these roles and waits until it listens.
@@ -112,15 +140,35 @@ impl Pool {
         roles: &str,
         variables: &[(&str, String)],
     ) -> Member {
+        let name = self.next_name(roles);
+        let started = self.try_start(&name, address, roles, variables).await;
+        started.unwrap_or_else(|| panic!("{:#?}", self.said()))
+    }
+
+    /// A name that no process had yet.
+    pub(super) fn next_name(&self, roles: &str) -> String {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}{number}", roles.replace(',', "_"));
+        format!("{}{number}", roles.replace(',', "_"))
+    }
+
+    /// Starts a process; none if it ended before it listened.
+    pub(super) async fn try_start(
+        &self,
+        name: &str,
+        address: &str,
+        roles: &str,
+        variables: &[(&str, String)],
+    ) -> Option<Member> {
         let arguments = ["serve", "--roles", roles, "--listen", address];
-        let mut command = self.command(&name, &arguments);
+        let mut command = self.command(name, &arguments);
         command.envs(variables.iter().cloned());
         let (mut process, output) = Process::spawn(command);
         process.until_ready(output, &self.said).await;
-        assert!(process.ready_after.is_some(), "{:#?}", self.said());
-        Member { name, process }
+        let name = name.to_owned();
+        process
+            .ready_after
+            .is_some()
+            .then_some(Member { name, process })
     }
 
     /// Starts several with the same roles, side by side.
@@ -136,7 +184,11 @@ impl Pool {
 
     /// A token made by the command line.
     pub(super) async fn token(&self) -> String {
-        let made = self.run(&["token", "create", "--org", "org_test"]).await;
+        self.token_of("org_test").await
+    }
+
+    pub(super) async fn token_of(&self, organization: &str) -> String {
+        let made = self.run(&["token", "create", "--org", organization]).await;
         assert!(made.status.success(), "{made:?}");
         String::from_utf8(made.stdout).unwrap().trim().to_owned()
     }
@@ -151,8 +203,7 @@ impl Pool {
 impl Member {
     pub(super) async fn kill(self) -> Departed {
         let name = self.name;
-        let at = self.process.kill().await;
-        Departed { name, at }
+        Departed::for_good(name, self.process.kill().await)
     }
 
     /// SIGTERM; its exit status.

@@ -12,6 +12,7 @@ use crate::support::{
     day::{Day, RETRIES, Runs},
     faults::{Death, deaths, rows},
     process::free_address,
+    report::Report,
     witness::Witness,
 };
 
@@ -20,12 +21,18 @@ async fn promise_1_2_3_4_5_a_process_of_the_pool_dies_at_every_point() {
     // Those whose rows stay the dead relay's for half a minute come first, and wait beside the others.
     let mut all = deaths();
     all.sort_by_key(|death| death.point != "relay.leased");
+    let report = Report::new(
+        "a process of the pool dies at each point",
+        1,
+        format!("{} deaths", all.len()),
+    );
     let began = Instant::now();
     rows(all, async |death| {
         Row::new(None).await.pass(death).await;
     })
     .await;
     println!("all points in {:?}", began.elapsed());
+    report.file(true);
 }
 
 /// Who passes a point.
@@ -120,7 +127,10 @@ impl Row {
         let at = doomed.process.died().await;
         members.push(self.start(victim, None).await);
         match working.await {
-            Ok(runs) => self.audit(&client, runs, Departed { name, at }).await,
+            Ok(runs) => {
+                let departed = Departed::for_good(name, at);
+                self.audit(&client, runs, departed).await;
+            }
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
         self.pool.assert_sound();

@@ -1,7 +1,10 @@
 //! What the database saw: which process wrote what, and when. Triggers write it down, so nothing
 //! that a process says of itself is taken for granted.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    fmt,
+    time::{Instant, SystemTime},
+};
 
 use sqlx::{Connection, PgConnection};
 
@@ -46,6 +49,22 @@ const WATCH: &str = "
         execute function see_run();
     create trigger see after update on outbox for each row
         when (new.sends > old.sends) execute function see_send();
+
+    create table moves (what text not null, id text not null, before text, after text);
+    create function see_move() returns trigger language plpgsql as $$
+    begin
+        insert into moves values (tg_argv[0], to_json(new) ->> tg_argv[1],
+            to_json(old) ->> tg_argv[2], to_json(new) ->> tg_argv[2]);
+        return null;
+    end $$;
+    create trigger move after update of status on runs for each row
+        when (new.status <> old.status) execute function see_move('run', 'id', 'status');
+    create trigger move_back after update of lease_epoch on runs for each row
+        when (new.lease_epoch < old.lease_epoch) execute function see_move('epoch', 'id', 'lease_epoch');
+    create trigger move after update of state on retries for each row
+        when (new.state <> old.state) execute function see_move('retry', 'id', 'state');
+    create trigger move after update of status on nodes for each row
+        when (new.status <> old.status) execute function see_move('node', 'path', 'status');
     ";
 
 /// Begins to write down.
@@ -66,6 +85,35 @@ pub(super) struct Seen {
     pub(super) path: String,
     pub(super) status: String,
     pub(super) epoch: i64,
+}
+
+/// One change of a status.
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct Move {
+    /// `run`, `retry`, `node`, or `epoch` for a lease epoch that fell.
+    pub(super) what: String,
+    pub(super) id: String,
+    pub(super) before: String,
+    pub(super) after: String,
+}
+
+impl fmt::Debug for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            what,
+            id,
+            before,
+            after,
+        } = self;
+        write!(f, "{what} {id}: {before} -> {after}")
+    }
+}
+
+/// All changes so far.
+pub(super) async fn moves(ledger: &Ledger) -> Vec<Move> {
+    let mut db = PgConnection::connect(&ledger.url).await.unwrap();
+    let moves = sqlx::query_as("select what, id, before, after from moves");
+    moves.fetch_all(&mut db).await.unwrap()
 }
 
 /// All writes so far, in order.

@@ -15,6 +15,7 @@ pub(crate) mod private_broker;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod server;
 pub(crate) mod services;

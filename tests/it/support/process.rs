@@ -1,6 +1,7 @@
 //! The program as users run it: a child process.
 
 use std::{
+    ffi::OsString,
     process::{ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
@@ -28,12 +29,19 @@ pub(crate) type Output = Lines<BufReader<ChildStderr>>;
 
 /// The program, with a clean environment.
 pub(crate) fn redrive(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
+    let mut command = Command::new(program());
     command.args(arguments).env_clear().kill_on_drop(true);
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }
     command
+}
+
+/// Where the program is: what cargo built for the tests, or what `REDRIVE_TEST_PROGRAM` names, for
+/// rows that are to meet what is released.
+fn program() -> OsString {
+    let named = std::env::var_os("REDRIVE_TEST_PROGRAM");
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_redrive").into())
 }
 
 /// An address that is free now, below the ports that connections take, and that nobody else here
@@ -105,6 +113,11 @@ impl Process {
         at
     }
 
+    /// What the system knows it by.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it has ended")
+    }
+
     /// SIGTERM.
     pub(crate) async fn terminate(&self) {
         self.signal("TERM").await;
@@ -112,7 +125,7 @@ impl Process {
 
     /// Any signal, by its name.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it has ended");
+        let id = self.id();
         let kill = format!("kill -{name} {id}");
         let sent = Command::new("sh").args(["-c", &kill]).status().await;
         assert!(sent.unwrap().success());

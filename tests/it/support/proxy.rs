@@ -1,9 +1,11 @@
-//! A wire that can be cut, blocked and spoken into: a TCP proxy between a client and its server.
+//! A wire that can be cut, blocked, slowed down and spoken into: a TCP proxy between a client and its
+//! server.
 
 use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -40,6 +42,7 @@ struct Shared {
     listening: Mutex<Option<JoinHandle<()>>>,
     connected: Mutex<CancellationToken>,
     flow: watch::Sender<Flow>,
+    latency: watch::Sender<Duration>,
     half_close: broadcast::Sender<()>,
     said_for_clients: broadcast::Sender<Vec<u8>>,
 }
@@ -62,6 +65,7 @@ impl Proxy {
             listening: Mutex::default(),
             connected: Mutex::default(),
             flow: watch::Sender::new(Flow::Both),
+            latency: watch::Sender::new(Duration::ZERO),
             half_close: broadcast::Sender::new(1),
             said_for_clients: broadcast::Sender::new(16),
         }))
@@ -113,6 +117,11 @@ impl Proxy {
         self.0.flow.send_replace(flow);
     }
 
+    /// What is said takes so long, each way, from now on.
+    pub(crate) fn delay(&self, each_way: Duration) {
+        self.0.latency.send_replace(each_way);
+    }
+
     /// Says something to the server in the name of every client.
     pub(crate) fn say_to_server(&self, bytes: Vec<u8>) {
         let heard = self.0.said_for_clients.send(bytes);
@@ -150,8 +159,8 @@ async fn connect(client: TcpStream, ended: CancellationToken, shared: &Shared) {
     );
     let pumps = async {
         tokio::join!(
-            to_the_server(from_client, to_server, shared.flow.subscribe(), said),
-            to_the_client(from_server, to_client, shared.flow.subscribe(), half_close),
+            to_the_server((from_client, to_server), shared, said),
+            to_the_client((from_server, to_client), shared, half_close),
         )
     };
     tokio::select! {
@@ -160,12 +169,20 @@ async fn connect(client: TcpStream, ended: CancellationToken, shared: &Shared) {
     }
 }
 
+/// Lets the time go by that what is said takes.
+async fn travel(latency: &watch::Receiver<Duration>) {
+    let latency = *latency.borrow();
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+}
+
 async fn to_the_server(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut flow: watch::Receiver<Flow>,
+    (mut from, mut to): (OwnedReadHalf, OwnedWriteHalf),
+    shared: &Shared,
     mut said: broadcast::Receiver<Vec<u8>>,
 ) -> io::Result<()> {
+    let (mut flow, latency) = (shared.flow.subscribe(), shared.latency.subscribe());
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let _ = flow.wait_for(|flow| *flow == Flow::Both).await;
@@ -176,17 +193,18 @@ async fn to_the_server(
                 n => buffer[..n].to_vec(),
             },
         };
+        travel(&latency).await;
         let _ = flow.wait_for(|flow| *flow == Flow::Both).await;
         to.write_all(&bytes).await?;
     }
 }
 
 async fn to_the_client(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut flow: watch::Receiver<Flow>,
+    (mut from, mut to): (OwnedReadHalf, OwnedWriteHalf),
+    shared: &Shared,
     mut half_close: broadcast::Receiver<()>,
 ) -> io::Result<()> {
+    let (mut flow, latency) = (shared.flow.subscribe(), shared.latency.subscribe());
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let _ = flow.wait_for(|flow| *flow != Flow::Nothing).await;
@@ -194,6 +212,7 @@ async fn to_the_client(
             Ok(()) = half_close.recv() => 0,
             read = from.read(&mut buffer) => read?,
         };
+        travel(&latency).await;
         let _ = flow.wait_for(|flow| *flow != Flow::Nothing).await;
         if n == 0 {
             return to.shutdown().await;

@@ -42,20 +42,32 @@ struct Shared {
     fastest: Duration,
     /// What chance may add to it.
     more: Duration,
+    /// The one node that takes that long; none for all.
+    only: Option<&'static str>,
 }
 
 impl Witness {
     /// A service that takes up to `slowest` to answer.
     pub(crate) async fn start(dice: Dice, slowest: Duration) -> Self {
-        Self::between(Duration::ZERO, slowest, dice).await
+        Self::between(Duration::ZERO, slowest, dice, None).await
+    }
+
+    /// A service that takes so long to answer one node, and no time for the others.
+    pub(crate) async fn slow_at(node: &'static str, delay: Duration) -> Self {
+        Self::between(delay, Duration::ZERO, Dice(1), Some(node)).await
     }
 
     /// A service that always takes so long to answer.
     pub(crate) async fn steady(delay: Duration) -> Self {
-        Self::between(delay, Duration::ZERO, Dice(1)).await
+        Self::between(delay, Duration::ZERO, Dice(1), None).await
     }
 
-    async fn between(fastest: Duration, more: Duration, dice: Dice) -> Self {
+    async fn between(
+        fastest: Duration,
+        more: Duration,
+        dice: Dice,
+        only: Option<&'static str>,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let witness = Self(Arc::new(Shared {
             base: format!("http://{}", listener.local_addr().unwrap()),
@@ -63,6 +75,7 @@ impl Witness {
             dice: Mutex::new(dice),
             fastest,
             more,
+            only,
         }));
         let router = Router::new().fallback(answer).with_state(witness.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -116,8 +129,11 @@ async fn answer(
         journal.push(call);
         journal.len() - 1
     };
-    let delay = shared.dice.lock().unwrap().up_to(shared.more);
-    tokio::time::sleep(shared.fastest + delay).await;
+    let node = uri.path().split('/').nth(1);
+    if shared.only.is_none() || shared.only == node {
+        let delay = shared.dice.lock().unwrap().up_to(shared.more);
+        tokio::time::sleep(shared.fastest + delay).await;
+    }
     shared.journal.lock().unwrap()[number].answered = Some(Instant::now());
     let answer = format!(r#"{{"call":{number}}}"#);
     ([(header::CONTENT_TYPE, "application/json")], answer)
