@@ -381,8 +381,9 @@ ledger! {
     /// Gives a lease back, as the worker stops: the run is due at once, and no lease was lost.
     decide fn release(&self, fence: &Fence) -> Written;
 
-    /// Extends the leases that are still held under these fences, on a connection of its own.
-    /// What is missing in the answer is lost; an expired lease is, even if nobody has taken over.
+    /// Extends the leases that are still held under these fences, on a connection of its own and
+    /// without waiting for a run that is locked. What is missing in the answer is lost; an expired
+    /// lease is, even if nobody has taken over.
     ask fn renew(&self, fences: &[Fence], ttl: Duration) -> Vec<Renewed>;
 
     /// Makes due again what was lost: runs whose lease has expired, and rows that were sent and not

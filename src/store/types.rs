@@ -440,13 +440,16 @@ pub enum Finished {
     LeaseLost,
 }
 
-/// A lease that goes on.
+/// A lease that is still held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewed {
     /// Its run.
     pub run_id: RunId,
     /// Somebody asked for the run's cancellation.
     pub cancel_requested: bool,
+    /// Whether it goes on for longer now; not while another transaction, most often of its own
+    /// holder, has the run locked.
+    pub extended: bool,
 }
 
 /// What the rescuer found.

@@ -8,7 +8,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{domain::RunId, engine::Signals, store::Fence};
+use crate::{
+    domain::RunId,
+    engine::Signals,
+    store::{Fence, Renewed},
+};
 
 /// The runs held. Cheap to clone; all clones are the same list.
 #[derive(Debug, Clone, Default)]
@@ -80,15 +84,16 @@ impl Held {
     }
 
     /// Notes what a renewal that began at `asked` said of these fences; a lease that goes on may be
-    /// relied on for `good_for` from then.
+    /// relied on for `good_for` from then. How many of what is still held are lost.
     pub(super) fn renewed(
         &self,
         fences: &[Fence],
-        kept: &HashMap<RunId, bool>,
+        kept: &HashMap<RunId, Renewed>,
         asked: Instant,
         good_for: Duration,
-    ) {
+    ) -> u64 {
         let mut entries = self.entries();
+        let mut lost = 0;
         for fence in fences {
             let Some(entry) = entries.get_mut(&fence.run_id) else {
                 continue;
@@ -96,17 +101,20 @@ impl Held {
             if entry.fence != *fence {
                 continue;
             }
-            match kept.get(&fence.run_id) {
-                None => entry.signals.lost.cancel(),
-                Some(cancel_requested) => {
-                    entry.renewed = asked;
-                    entry.signals.lease.good_until(asked + good_for);
-                    if *cancel_requested {
-                        entry.signals.cancelled.cancel();
-                    }
-                }
+            let Some(lease) = kept.get(&fence.run_id) else {
+                entry.signals.lost.cancel();
+                lost += 1;
+                continue;
+            };
+            if lease.extended {
+                entry.renewed = asked;
+                entry.signals.lease.good_until(asked + good_for);
+            }
+            if lease.cancel_requested {
+                entry.signals.cancelled.cancel();
             }
         }
+        lost
     }
 
     /// Drops the runs whose lease was not renewed for `limit`: it may be another's by now.
@@ -149,6 +157,16 @@ mod tests {
         }
     }
 
+    fn kept(run: &str, extended: bool, cancel_requested: bool) -> HashMap<RunId, Renewed> {
+        let run_id: RunId = run.parse().unwrap();
+        let renewed = Renewed {
+            run_id: run_id.clone(),
+            cancel_requested,
+            extended,
+        };
+        HashMap::from([(run_id, renewed)])
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_is_not_renewed_is_lost_before_it_expires() {
         let held = Held::default();
@@ -157,13 +175,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(39)).await;
         held.drop_stale(Duration::from_secs(40));
         assert!(!signals.lost.is_cancelled());
-        let kept = HashMap::from([("a".parse().unwrap(), false)]);
-        held.renewed(
-            &[fence("a", 1)],
-            &kept,
-            Instant::now(),
-            Duration::from_secs(40),
-        );
+        let good_for = Duration::from_secs(40);
+        let answer = kept("a", true, false);
+        held.renewed(&[fence("a", 1)], &answer, Instant::now(), good_for);
         tokio::time::advance(Duration::from_secs(39)).await;
         held.drop_stale(Duration::from_secs(40));
         assert!(!signals.lost.is_cancelled());
@@ -174,19 +188,33 @@ mod tests {
         assert!(held.fences().is_empty());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_whose_run_was_locked_is_held_for_as_long_as_it_was() {
+        let held = Held::default();
+        let signals = Signals::default();
+        let _holding = held.hold(fence("a", 1), signals.clone(), Instant::now());
+        tokio::time::advance(Duration::from_secs(39)).await;
+        let (answer, good_for) = (kept("a", false, true), Duration::from_secs(40));
+        assert_eq!(
+            held.renewed(&[fence("a", 1)], &answer, Instant::now(), good_for),
+            0
+        );
+        assert!(!signals.lost.is_cancelled() && signals.cancelled.is_cancelled());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        held.drop_stale(good_for);
+        assert!(signals.lost.is_cancelled());
+    }
+
     #[tokio::test]
     async fn what_a_renewal_does_not_find_is_lost() {
         let held = Held::default();
         let (kept, gone) = (Signals::default(), Signals::default());
         let _kept = held.hold(fence("a", 1), kept.clone(), Instant::now());
         let _gone = held.hold(fence("b", 4), gone.clone(), Instant::now());
-        let answer = HashMap::from([("a".parse().unwrap(), true)]);
-        held.renewed(
-            &held.fences(),
-            &answer,
-            Instant::now(),
-            Duration::from_secs(40),
-        );
+        let answer = self::kept("a", true, true);
+        let good_for = Duration::from_secs(40);
+        let lost = held.renewed(&held.fences(), &answer, Instant::now(), good_for);
+        assert_eq!(lost, 1);
         assert!(!kept.lost.is_cancelled() && kept.cancelled.is_cancelled());
         assert!(gone.lost.is_cancelled() && !gone.cancelled.is_cancelled());
     }

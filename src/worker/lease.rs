@@ -21,33 +21,40 @@ pub(super) async fn keep(store: Store, held: Held, ttl: Duration, stop: Cancella
             () = tokio::time::sleep(tick) => {}
         }
         held.drop_stale(ttl * 2 / 3);
-        if last.elapsed() >= ttl / 3 {
-            last = Instant::now();
-            renew(&store, &held, ttl).await;
+        let asked = Instant::now();
+        if last.elapsed() >= ttl / 3 && renew(&store, &held, ttl).await {
+            last = asked;
         }
     }
 }
 
-async fn renew(store: &Store, held: &Held, ttl: Duration) {
+/// Whether all that is held goes on; else the next look asks again.
+async fn renew(store: &Store, held: &Held, ttl: Duration) -> bool {
     let fences = held.fences();
     if fences.is_empty() {
-        return;
+        return true;
     }
     let asked = Instant::now();
     // Bounded, so that a ledger that hangs does not keep stale runs from being dropped.
     match tokio::time::timeout(ttl / 6, store.renew(&fences, ttl)).await {
         Ok(Ok(renewed)) => {
+            let all = renewed.iter().all(|lease| lease.extended);
             let kept: HashMap<_, _> = renewed
                 .into_iter()
-                .map(|lease| (lease.run_id, lease.cancel_requested))
+                .map(|lease| (lease.run_id.clone(), lease))
                 .collect();
-            let lost = fences.len() - kept.len().min(fences.len());
-            metrics::counter!("redrive_leases_lost_total")
-                .increment(u64::try_from(lost).unwrap_or(u64::MAX));
-            held.renewed(&fences, &kept, asked, ttl * 2 / 3);
+            let lost = held.renewed(&fences, &kept, asked, ttl * 2 / 3);
+            metrics::counter!("redrive_leases_lost_total").increment(lost);
+            all
         }
-        Ok(Err(error)) => tracing::warn!(error = %error, "leases could not be renewed"),
-        Err(_) => tracing::warn!("leases could not be renewed: the ledger does not answer"),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "leases could not be renewed");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("leases could not be renewed: the ledger does not answer");
+            false
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::support::{
     ledger::{Ledger, config},
-    rows::{acme, id, new_start, now},
+    rows::{MINUTE, acme, claim, id, new_start, now, start},
 };
 
 /// A future that is dropped while it waits for BEGIN must not swallow the next borrower's write.
@@ -48,6 +48,35 @@ async fn promise_1_a_dropped_begin_loses_no_later_write() {
     }
     assert!(round > 50, "{round}");
     drop(observer);
+    ledger.remove().await;
+}
+
+/// A checkpoint on a slow wire keeps its run locked for as long as it takes.
+#[tokio::test]
+async fn a_run_that_is_locked_holds_up_no_renewal() {
+    let ledger = Ledger::postgres().await;
+    for run in ["run_locked", "run_free"] {
+        start(&ledger.store, run).await;
+    }
+    let locked = claim(&ledger.store, "run_locked").await.unwrap().fence;
+    let free = claim(&ledger.store, "run_free").await.unwrap().fence;
+    let mut other = PgConnection::connect(&ledger.url).await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    let lock = "select id from runs where id = 'run_locked' for update";
+    sqlx::query(lock).execute(&mut *tx).await.unwrap();
+
+    let fences = [locked, free];
+    let renewed = ledger.store.renew(&fences, MINUTE).await.unwrap();
+    let mut renewed: Vec<_> = renewed
+        .iter()
+        .map(|lease| (lease.run_id.as_str(), lease.extended))
+        .collect();
+    renewed.sort_unstable();
+    assert_eq!(renewed, [("run_free", true), ("run_locked", false)]);
+    tx.rollback().await.unwrap();
+    let renewed = ledger.store.renew(&fences, MINUTE).await.unwrap();
+    assert!(renewed.iter().all(|lease| lease.extended), "{renewed:?}");
+    drop(other);
     ledger.remove().await;
 }
 

@@ -112,6 +112,7 @@ impl TryFrom<OutboxRow> for DueRow {
 pub(super) struct RenewedRow {
     run_id: String,
     cancel_requested: bool,
+    extended: bool,
 }
 
 impl TryFrom<RenewedRow> for Renewed {
@@ -125,6 +126,7 @@ impl TryFrom<RenewedRow> for Renewed {
         Ok(Self {
             run_id: place.id("id", &row.run_id)?,
             cancel_requested: row.cancel_requested,
+            extended: row.extended,
         })
     }
 }

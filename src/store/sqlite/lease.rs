@@ -20,7 +20,8 @@ const RENEW: &str = "
        and runs.lease_epoch = fences.epoch
        and runs.lease_owner is not null
        and runs.lease_until > $3
-    returning runs.id as run_id, runs.cancel_requested_at is not null as cancel_requested";
+    returning runs.id as run_id, runs.cancel_requested_at is not null as cancel_requested,
+              1 as extended";
 
 impl SqliteStore {
     pub(in crate::store) async fn renew(

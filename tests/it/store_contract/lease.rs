@@ -175,6 +175,7 @@ pub(super) async fn leases_are_renewed_while_they_are_held(ledger: &Ledger) {
     let alive = |cancel_requested| Renewed {
         run_id: a.run_id.clone(),
         cancel_requested,
+        extended: true,
     };
     assert_eq!(renewed, [alive(false)]);
     let asked = store.request_cancel(&acme(), &a.run_id, now()).await;
