@@ -14,7 +14,7 @@ const BACKLOG: usize = 1_024;
 /// What one process tells the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Hint {
+pub(super) enum Hint {
     /// A row of the outbox has become due, or the broker has room again.
     Due,
     /// Somebody asked for the cancellation of a run.

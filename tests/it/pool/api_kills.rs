@@ -23,8 +23,8 @@ const CLIENTS: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_1_2_the_api_is_killed_while_it_accepts() {
-    let retries = usize::try_from(scale("REDRIVE_POOL_ACCEPTS", 500)).unwrap();
-    let kills = usize::try_from(scale("REDRIVE_POOL_API_KILLS", 20)).unwrap();
+    let retries = usize::try_from(scale("REDRIVE_POOL_ACCEPTS", 250)).unwrap();
+    let kills = usize::try_from(scale("REDRIVE_POOL_API_KILLS", 10)).unwrap();
     let seed = scale("REDRIVE_POOL_SEED", u64::from(std::process::id()));
     let size = format!("{retries} retries, {kills} kills");
     let mut report = Report::new("API killed while it accepts", seed, size);

@@ -107,7 +107,7 @@ async fn everybody(pool: &Pool, users: &Users, clients: usize, mut dice: Dice) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_1_2_clients_hang_up() {
-    let clients = usize::try_from(scale("REDRIVE_POOL_HANG_UPS", 1_000)).unwrap();
+    let clients = usize::try_from(scale("REDRIVE_POOL_HANG_UPS", 300)).unwrap();
     let seed = scale("REDRIVE_POOL_SEED", u64::from(std::process::id()));
     let mut report = Report::new("clients hang up", seed, format!("{clients} clients"));
     // Few connections, so that each soon serves another request.

@@ -28,8 +28,8 @@ struct Scale {
 }
 
 const CI: Scale = Scale {
-    retries: 600,
-    kills: 40,
+    retries: 400,
+    kills: 25,
     pause: (Duration::from_millis(50), Duration::from_millis(450)),
     lease: "4500",
     patience: PATIENCE,
