@@ -105,7 +105,7 @@ async fn a_message_of_a_later_version_is_worked_on() {
     let (place, target) = (Place::shared().await, Target::start().await);
     let app = TestApp::start_as(&[Role::Api], Ledger::postgres().await, |_| {}).await;
     let worker = process(&[Role::Worker], &app.ledger.url, |c| {
-        c.broker = place.config()
+        c.broker = place.config();
     })
     .await;
     let queue = place.queue(Lane::Interactive);
