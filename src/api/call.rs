@@ -17,6 +17,7 @@ use super::{
     auth::{self, Scope},
     error::{ApiError, Reason},
     idempotency::RequestKey,
+    prefer::Prefer,
     query::Query,
 };
 use crate::{
@@ -82,6 +83,11 @@ impl Call {
                 key: None,
             })
         }
+    }
+
+    /// What the request prefers.
+    pub(super) fn prefer(&self) -> Prefer {
+        Prefer::read(&self.parts.headers)
     }
 
     /// The request's idempotency key, if it has one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -17,7 +17,11 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// The data of a success, as JSON text: what users stored goes out as it is.
 #[derive(Debug, Clone)]
-pub(super) struct Reply(Arc<RawValue>);
+pub(super) struct Reply {
+    data: Arc<RawValue>,
+    status: StatusCode,
+    headers: HeaderMap,
+}
 
 impl Reply {
     /// A success with this data.
@@ -26,7 +30,26 @@ impl Reply {
     /// A stored text is no JSON: the ledger is damaged.
     pub(super) fn new(data: &impl Serialize) -> Result<Self, ApiError> {
         let text = to_raw_value(data).map_err(|error| ApiError::internal(Arc::new(error)))?;
-        Ok(Self(text.into()))
+        Ok(Self {
+            data: text.into(),
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+        })
+    }
+
+    /// The same as 202: more is to come, and `location` says where to look for it.
+    pub(super) fn accepted(mut self, location: &str) -> Self {
+        self.status = StatusCode::ACCEPTED;
+        if let Ok(location) = HeaderValue::from_str(location) {
+            self.headers.insert(header::LOCATION, location);
+        }
+        self
+    }
+
+    /// The same with a header.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
     }
 }
 
@@ -47,10 +70,16 @@ pub(super) enum Outcome {
 
 impl IntoResponse for Outcome {
     fn into_response(self) -> Response {
-        let mut response = StatusCode::OK.into_response();
-        if let Self::Refusal(error) = &self {
-            *response.status_mut() = error.reason().status();
-            error.add_headers(response.headers_mut());
+        let mut response = ().into_response();
+        match &self {
+            Self::Success(reply) => {
+                *response.status_mut() = reply.status;
+                response.headers_mut().extend(reply.headers.clone());
+            }
+            Self::Refusal(error) => {
+                *response.status_mut() = error.reason().status();
+                error.add_headers(response.headers_mut());
+            }
         }
         response.extensions_mut().insert(self);
         response
@@ -60,7 +89,7 @@ impl IntoResponse for Outcome {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Success<'a> {
-    code: u32,
+    code: u16,
     data: &'a RawValue,
     message: &'static str,
     request_id: &'a str,
@@ -70,9 +99,9 @@ struct Success<'a> {
 pub(super) fn complete(mut response: Response, request_id: &str) -> Response {
     if let Some(outcome) = response.extensions_mut().remove::<Outcome>() {
         let text = match &outcome {
-            Outcome::Success(Reply(data)) => serde_json::to_string(&Success {
-                code: 200,
-                data,
+            Outcome::Success(reply) => serde_json::to_string(&Success {
+                code: reply.status.as_u16(),
+                data: &reply.data,
                 message: "success",
                 request_id,
             }),

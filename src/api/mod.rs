@@ -17,6 +17,7 @@ mod error;
 mod health;
 mod idempotency;
 mod metrics;
+mod prefer;
 mod query;
 mod reason;
 mod retries;
@@ -35,7 +36,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{config::LimitsConfig, domain::Clock, intake::Intake, store::Store};
+use crate::{broker::Hints, config::LimitsConfig, domain::Clock, intake::Intake, store::Store};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Sizes of request bodies.
     pub limits: LimitsConfig,
+    /// Hints that runs have ended.
+    pub hints: Hints,
     /// Whether this process wants requests.
     pub readiness: Readiness,
     /// The broker, and what this process does with it.

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod chain;
+mod ended;
 mod get;
 mod import;
 mod list;
@@ -14,6 +15,7 @@ mod variable_writes;
 
 pub(super) use cancel::cancel;
 pub(super) use chain::chain;
+pub(super) use ended::started;
 pub(super) use get::get;
 pub(super) use import::import;
 pub(super) use list::list;

@@ -236,6 +236,7 @@ impl Parts {
             intake: self.intake.clone(),
             clock: Arc::clone(&self.clock),
             limits: config.limits.clone(),
+            hints: self.hints.clone(),
             readiness: Readiness::new(),
             links: Links {
                 broker: self.broker.clone(),

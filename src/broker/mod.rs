@@ -14,7 +14,7 @@ mod queue;
 mod rabbitmq;
 
 pub use dispatch::{Dispatch, DispatchKind, InvalidDispatch, SCHEMA};
-pub use hints::Hints;
+pub use hints::{EndOf, Hints};
 pub use in_process::InProcess;
 pub use intent::{INTENT_SCHEMA, Intent, MOST_INTENT_BYTES};
 pub use message::Message;

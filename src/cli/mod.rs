@@ -7,6 +7,7 @@
 //! To add a subcommand: a file with a `clap::Args` struct and its `run`, a variant of `Command`
 //! (or of the noun it belongs to), and an arm in [`run`].
 
+mod bench;
 mod client;
 mod database;
 mod dead_letters;
@@ -66,6 +67,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run everything in one process on this machine, with its data in a folder
     Dev(dev::Dev),
+    /// Measure retries: how many a second, how fast, at what cost; to plan capacity
+    Bench(bench::Bench),
     /// Run the API and the workers
     Serve(serve::Serve),
     /// Bring the database up to this version
@@ -99,6 +102,7 @@ impl Cli {
             Command::Workflows(workflows) => workflows.format(),
             Command::DeadLetters(letters) => letters.format(),
             Command::Doctor(doctor) => doctor.format(),
+            Command::Bench(bench) => bench.output.format(),
             Command::Token(token) => token.format(),
             Command::Demo(_) | Command::Dev(_) | Command::Serve(_) | Command::Migrate(_) => {
                 Format::Table
@@ -115,6 +119,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Demo(demo) => demo.run().await,
         Command::Dev(dev) => dev.run().await,
+        Command::Bench(bench) => bench.run().await,
         Command::Serve(serve) => serve.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::Token(token) => token.run().await,

@@ -10,6 +10,7 @@ mod planned;
 mod request;
 mod retry;
 mod start;
+mod turns;
 mod workflow;
 
 pub use ended::record_end;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
+use self::turns::Turns;
 use crate::{
     broker::Hints,
     config::LimitsConfig,
@@ -53,6 +55,7 @@ pub struct Intake {
     limits: LimitsConfig,
     hints: Hints,
     accept_intents: bool,
+    turns: Turns,
 }
 
 /// Why a request is turned down.
@@ -126,6 +129,7 @@ impl Intake {
             limits,
             hints,
             accept_intents: false,
+            turns: Turns::default(),
         }
     }
 

@@ -25,6 +25,7 @@ impl Intake {
         let organization = &caller.organization_id;
         let now = self.clock.now();
         check_not_before(&request, now)?;
+        let _turn = self.turns.take(source).await;
         let planned = Planned::load(&self.store, organization, source, &request, None).await?;
         let planned = planned.ok_or_else(|| IntakeError::RunNotFound(source.to_string()))?;
         let planned = planned.and_then(|planned| planned.check_hash().map(|()| planned));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     broker::{Dead, DeadLetters, Message},
-    domain::{Clock, DeadLetterId, JsonText},
+    domain::{Clock, DeadLetterId, JsonText, Lane},
     faults,
     intake::Intake,
     store::{DeadLetter, Store, StoreError},
@@ -15,6 +15,9 @@ use crate::{
 
 /// The most bytes of a body that are kept.
 const MOST_BODY: usize = 64 * 1024;
+
+/// The broker's word for a message that was delivered too often.
+const GIVEN_UP: &str = "delivery_limit";
 
 /// Keeps what could not be used.
 #[derive(Debug, Clone)]
@@ -66,9 +69,9 @@ impl DeadLetterKeeper {
             return Ok((unusable.reason.to_owned(), unusable.message));
         }
         Ok(match dead.reason.as_deref() {
-            Some("delivery_limit") => (
-                "delivery_limit".to_owned(),
-                "workers that had it went away too often; its run was made due again".to_owned(),
+            Some(GIVEN_UP) => (
+                GIVEN_UP.to_owned(),
+                "workers that had it went away too often; its run is due all the same".to_owned(),
             ),
             word => (
                 word.unwrap_or("unknown").to_owned(),
@@ -78,13 +81,26 @@ impl DeadLetterKeeper {
     }
 
     /// The broker gives up on a message whose workers died, however healthy its run; the ledger
-    /// does not.
+    /// does not. A published retry is stored now: its publisher relies on it.
     async fn make_due(&self, letter: &DeadLetter) -> Result<(), StoreError> {
-        if let Ok(Message::Dispatch(dispatch)) = Message::from_bytes(&letter.body) {
-            self.store.unmark_sent(&dispatch.run_id).await?;
+        match Message::from_bytes(&letter.body) {
+            Ok(Message::Dispatch(dispatch)) => self.store.unmark_sent(&dispatch.run_id).await,
+            Ok(Message::Intent(intent)) if letter.reason == GIVEN_UP => {
+                let lane = lane_of(letter.queue.as_deref().unwrap_or_default());
+                self.intake.intent(&intent, lane, None).await.map(drop)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// The lane whose queue this was.
+fn lane_of(queue: &str) -> Lane {
+    let is_named = |lane: &Lane| queue.split('.').any(|part| part == lane.as_str());
+    Lane::ALL
+        .into_iter()
+        .find(is_named)
+        .unwrap_or(Lane::Interactive)
 }
 
 impl DeadLetters for DeadLetterKeeper {

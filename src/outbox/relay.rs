@@ -17,6 +17,9 @@ use crate::{
 /// How often to look without a hint: rows also become due by the passing of time.
 const POLL: Duration = Duration::from_millis(250);
 
+/// How long to leave the ledger alone after finding nothing, whatever is hinted at meanwhile.
+const LEAST: Duration = Duration::from_millis(5);
+
 /// How long a row is this relay's: longer than a batch takes to be confirmed or given up.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -69,6 +72,7 @@ impl Relay {
                     delay.next_delay()
                 }
             };
+            tokio::time::sleep(LEAST).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.hints.until_something_is_due() => {}

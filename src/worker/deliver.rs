@@ -214,6 +214,7 @@ impl Worker {
         let stopped = self.parts.engine.execute(claim, signals).await?;
         tracing::info!(%run_id, epoch = claim.fence.epoch, outcome = ?stopped, "let go of a run");
         if let Stopped::Ended(status) = stopped {
+            self.parts.hints.ended(run_id);
             let now = self.parts.clock.now();
             record_end(&claim.run, status, claim.retry.is_some(), now);
         }

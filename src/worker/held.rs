@@ -67,11 +67,17 @@ impl Held {
         }
     }
 
-    pub(super) fn fences(&self) -> Vec<Fence> {
+    /// The fences of the leases that were not renewed for `age`.
+    pub(super) fn fences(&self, age: Duration) -> Vec<Fence> {
         self.entries()
             .values()
+            .filter(|entry| entry.renewed.elapsed() >= age)
             .map(|entry| entry.fence.clone())
             .collect()
+    }
+
+    pub(super) fn holds(&self, run: &RunId) -> bool {
+        self.entries().contains_key(run)
     }
 
     /// The runs that nobody has asked to cancel yet.
@@ -172,7 +178,10 @@ mod tests {
         let held = Held::default();
         let signals = Signals::default();
         let holding = held.hold(fence("a", 1), signals.clone(), Instant::now());
-        tokio::time::advance(Duration::from_secs(39)).await;
+        tokio::time::advance(Duration::from_secs(19)).await;
+        assert!(held.fences(Duration::from_secs(20)).is_empty());
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(held.fences(Duration::from_secs(20)), [fence("a", 1)]);
         held.drop_stale(Duration::from_secs(40));
         assert!(!signals.lost.is_cancelled());
         let good_for = Duration::from_secs(40);
@@ -185,7 +194,7 @@ mod tests {
         held.drop_stale(Duration::from_secs(40));
         assert!(signals.lost.is_cancelled());
         drop(holding);
-        assert!(held.fences().is_empty());
+        assert!(held.fences(Duration::ZERO).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,7 +222,12 @@ mod tests {
         let _gone = held.hold(fence("b", 4), gone.clone(), Instant::now());
         let answer = self::kept("a", true, true);
         let good_for = Duration::from_secs(40);
-        let lost = held.renewed(&held.fences(), &answer, Instant::now(), good_for);
+        let lost = held.renewed(
+            &held.fences(Duration::ZERO),
+            &answer,
+            Instant::now(),
+            good_for,
+        );
         assert_eq!(lost, 1);
         assert!(!kept.lost.is_cancelled() && kept.cancelled.is_cancelled());
         assert!(gone.lost.is_cancelled() && !gone.cancelled.is_cancelled());

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
@@ -68,6 +68,33 @@ pub struct Worker {
     pub(super) stopping: CancellationToken,
     direct: Direct,
     ledger_is_away: Arc<AtomicBool>,
+    /// The pauses while it is, which go on where they were when it was away just before.
+    away: Arc<tokio::sync::Mutex<Away>>,
+}
+
+/// How long to wait for a ledger that is away.
+#[derive(Debug)]
+struct Away {
+    pauses: RetryDelay,
+    /// When it was last found there.
+    back: Instant,
+}
+
+/// How long a ledger has to be there before it counts as well again. One that answers and takes no
+/// writes looks as if it was back, and each time all that is not settled comes again.
+const WELL: Duration = Duration::from_mins(1);
+
+impl Default for Away {
+    fn default() -> Self {
+        Self {
+            pauses: RetryDelay::new(
+                Duration::from_millis(200),
+                Duration::from_secs(15),
+                Jitter::Half,
+            ),
+            back: Instant::now(),
+        }
+    }
 }
 
 /// What came, and how to settle it.
@@ -106,6 +133,7 @@ impl Worker {
             suspects: Arc::new(Semaphore::new(1)),
             stopping: CancellationToken::new(),
             ledger_is_away: Arc::default(),
+            away: Arc::default(),
         }
     }
 
@@ -139,7 +167,8 @@ impl Worker {
         let (store, held) = (self.parts.store.clone(), self.held.clone());
         let ttl = self.parts.config.lease();
         let keep = lease::keep(store.clone(), held.clone(), ttl, stop.child_token());
-        let listen = lease::listen(self.parts.hints.clone(), held.clone(), stop.child_token());
+        let hints = self.parts.hints.clone();
+        let listen = lease::listen(store.clone(), hints, held.clone(), stop.child_token());
         let ask = lease::ask(store.clone(), held, stop.child_token());
         let report = upkeep::report(
             store,
@@ -267,20 +296,21 @@ impl Worker {
         tracing::warn!("the database is away: taking no deliveries until it is back");
         let (worker, stopping) = (self.clone(), self.stopping.clone());
         tokio::spawn(async move {
-            let mut delay = RetryDelay::new(
-                Duration::from_millis(200),
-                Duration::from_secs(3),
-                Jitter::Half,
-            );
+            let mut away = worker.away.lock().await;
+            if away.back.elapsed() > WELL {
+                away.pauses.reset();
+            }
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
-                    () = tokio::time::sleep(delay.next_delay()) => {}
+                    () = tokio::time::sleep(away.pauses.next_delay()) => {}
                 }
                 if worker.parts.store.ping().await.is_ok() {
                     break;
                 }
             }
+            away.back = Instant::now();
+            drop(away);
             tracing::info!("the database is back");
             worker.ledger_is_away.store(false, Ordering::SeqCst);
             rabbit.resume();

@@ -35,7 +35,7 @@ const SUBMITTERS: usize = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_promise_1_2_3_5_sigkill_of_the_one_process() {
     let retries = usize::try_from(scale("REDRIVE_CHAOS_RETRIES", 500)).unwrap();
-    let kills = usize::try_from(scale("REDRIVE_CHAOS_KILLS", 200)).unwrap();
+    let kills = usize::try_from(scale("REDRIVE_CHAOS_KILLS", 60)).unwrap();
     let seed = scale("REDRIVE_CHAOS_SEED", u64::from(std::process::id()));
     let size = format!("{retries} retries, {kills} kills");
     let mut report = Report::new("the one process killed, on SQLite", seed, size);

@@ -38,9 +38,12 @@ const ROUNDS: &[(&str, &str)] = &[
     ("RESCUE_UNCLAIMED", ""),
 ];
 
-/// How much there is of each: runs of the past, runs that wait, runs that are sent or held.
+/// How much there is of each: runs of the past, and runs that wait.
 const FEW: u32 = 5_000;
 const MANY: u32 = 40_000;
+
+/// Runs that are sent, and runs that are held.
+const UNDER_WAY: u32 = 200;
 
 async fn explain(db: &mut PgConnection, how: &str, sql: &str, arguments: &str) -> Vec<String> {
     let prepare = format!("deallocate all; prepare it as {sql}");
@@ -84,18 +87,39 @@ async fn every_statement_finds_its_rows_by_an_index_on_postgres() {
     let mut scanning = BTreeMap::new();
     for (name, sql) in statements("postgres") {
         let plan = explain(&mut db, "costs off", &sql, &nulls(&sql)).await;
-        let scans = plan
-            .iter()
-            .filter_map(|line| line.split_once("Seq Scan on "));
-        let mut scans = scans.map(|(_, table)| table.split(' ').next().unwrap_or(table));
-        if let Some(table) = scans.find(|table| GROWING.contains(table)) {
-            scanning.insert(name, table.to_owned());
+        if let Some(scan) = whole_scan(&plan) {
+            scanning.insert(name, scan);
         }
     }
     scanning.retain(|name, _| !WHOLE.contains(&name.as_str()));
     assert_eq!(scanning, BTreeMap::new());
     drop(db);
     ledger.remove().await;
+}
+
+/// A scan of a growing table, or of the whole of one of its indexes, that is not cut short.
+fn whole_scan(plan: &[String]) -> Option<String> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    plan.iter().enumerate().find_map(|(at, line)| {
+        let (before, table) = line.split_once(" on ")?;
+        let table = table.split(' ').next()?;
+        if !before.contains("Scan") || !GROWING.contains(&table) || is_of_a_part(line) {
+            return None;
+        }
+        let below = plan[at + 1..]
+            .iter()
+            .take_while(|next| depth(next) > depth(line));
+        let is_bounded = below
+            .take_while(|next| !next.contains("->"))
+            .any(|next| next.contains("Index Cond"));
+        let is_limited = at > 0
+            && plan[at - 1]
+                .trim_start()
+                .trim_start_matches("->")
+                .trim_start()
+                .starts_with("Limit");
+        (!is_bounded && !is_limited).then(|| line.trim().to_owned())
+    })
 }
 
 #[tokio::test]
@@ -131,7 +155,6 @@ fn is_of_a_part(line: &str) -> bool {
 /// As many runs of the past as runs that wait, in one organisation.
 async fn filled(scale: u32) -> (Ledger, PgConnection) {
     let ledger = Ledger::postgres().await;
-    let mut db = session(&ledger).await;
     let fill = format!(
         "insert into runs (id, organization_id, root_run_id, status, waiting_for, created, lane,
                 prop_values, variables, is_simulation, is_dust_test, total_cu, created_at, finished_at)
@@ -143,11 +166,19 @@ async fn filled(scale: u32) -> (Ledger, PgConnection) {
                 case kind when 'past' then '2026-01-01T00:00:00.000Z' end
            from generate_series(1, {scale}) as n, (values ('past'), ('due')) as kinds (kind);
          insert into outbox (run_id, organization_id, lane, due_at)
-         select id, organization_id, lane, created_at from runs where status = 'waiting';"
+         select id, organization_id, lane, created_at from runs where status = 'waiting';
+         update outbox set sent_at = now(), sends = 1
+          where run_id in (select run_id from outbox order by run_id limit {UNDER_WAY});
+         update runs set lease_owner = 'worker', lease_until = now() + interval '1 hour'
+          where id in (select id from runs where status = 'waiting' order by id desc limit {UNDER_WAY});
+         delete from outbox where run_id in (select id from runs where lease_owner is not null)"
     );
-    let script = sqlx::raw_sql(AssertSqlSafe(fill).into_sql_str());
-    db.execute(script).await.unwrap();
-    db.execute(sqlx::raw_sql("vacuum analyze")).await.unwrap();
+    for statement in fill.split(';').filter(|text| !text.trim().is_empty()) {
+        // Not in a session of the store, which has a limit for every statement.
+        ledger.execute(statement).await;
+    }
+    ledger.execute("vacuum analyze").await;
+    let db = session(&ledger).await;
     (ledger, db)
 }
 
@@ -162,7 +193,8 @@ async fn touched(scale: u32) -> BTreeMap<&'static str, u64> {
         let plan = explain(&mut db, how, &statements[*name], arguments).await;
         db.execute(sqlx::raw_sql("rollback")).await.unwrap();
         let buffers = plan.iter().find(|line| line.contains("Buffers: shared"));
-        touched.insert(*name, buffers.map_or(0, |line| pages(line)));
+        let buffers = buffers.unwrap_or_else(|| panic!("{name}: {plan:#?}"));
+        touched.insert(*name, pages(buffers));
     }
     drop(db);
     ledger.remove().await;
@@ -193,5 +225,5 @@ async fn a_round_touches_no_more_of_a_long_backlog_than_of_a_short_one() {
             many[name]
         );
     }
-    assert!(few["LEASE_DUE"] > 0 && few["SWEEP"] > 0, "{few:?}");
+    assert!(few.values().all(|pages| *pages > 0), "{few:?}");
 }

@@ -1,15 +1,21 @@
 //! Processes tell each other that there is something to do, so that nobody waits for a look.
 
 use redrive::{
+    app::Role,
     broker::{Hints, RabbitMq},
     domain::RunId,
 };
+use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::support::{
+    app::TestApp,
     broker::{PATIENCE, Place, until},
+    ledger::Ledger,
     proxy::{Proxy, server_of},
+    target::Target,
 };
 
 /// A process, as far as hints go.
@@ -102,4 +108,41 @@ async fn a_process_that_was_cut_off_hears_again() {
     one.until_heard_by(&other).await;
     one.stop().await;
     other.stop().await;
+}
+
+/// Whoever may publish there can hurry what is so, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_hint_cancels_nothing() {
+    let (place, target) = (Place::shared().await, Target::start().await);
+    let app = TestApp::start_as(&Role::ALL, Ledger::postgres().await, |c| {
+        c.broker = place.config();
+    })
+    .await;
+    let gate = target.hold("/work");
+    let definition = json!({ "nodes": {
+        "root": { "type": "manual", "payload": {}, "children": ["call"] },
+        "call": { "type": "http-request", "payload": { "url": target.url("/work"), "method": "POST" } }
+    }});
+    let run = app.start_run(&definition, &json!({})).await;
+    target.until_called("/work", 1).await;
+    let hints =
+        ["cancel_requested", "resumed", "ended"].map(|kind| json!({ "kind": kind, "runId": run }));
+    let forged = json!({ "schema": "redrive.hint.v1", "from": Uuid::new_v4(), "hints": hints });
+    until("listening", async || {
+        place.try_put_hint(forged.to_string().as_bytes()).await
+    })
+    .await;
+    // One that is heard after it, so that it was heard as well.
+    let witness = Process::start(RabbitMq::new(&place.config()).unwrap());
+    let mut heard = witness.hints.cancellations();
+    until("heard", async || {
+        place.put_hint(forged.to_string().as_bytes()).await;
+        heard.try_recv().is_ok()
+    })
+    .await;
+    gate.notify_one();
+    assert_eq!(app.ended(&run).await["status"], "success");
+    witness.stop().await;
+    app.stop().await.remove().await;
+    place.remove().await;
 }

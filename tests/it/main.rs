@@ -5,6 +5,7 @@
 
 mod architecture;
 mod bad_input;
+mod bench;
 mod broker_contract;
 mod broker_faults;
 mod chains;
@@ -30,6 +31,7 @@ mod mixtures;
 mod poison;
 mod policies;
 mod pool;
+mod prefer;
 mod reads;
 mod resume;
 mod services;

@@ -76,7 +76,13 @@ fn migrations_only_add_or_say_whom_they_leave_behind() {
         }
     }
     assert!(contracts("alter table runs drop column plan"));
-    assert!(contracts("alter table runs rename to walks"));
+    assert!(contracts("ALTER TABLE runs RENAME TO walks"));
+    assert!(contracts("alter table runs alter column plan type bytea"));
+    assert!(contracts("alter table runs add constraint a check (true)"));
+    assert!(contracts("create unique index a on runs (plan)"));
+    assert!(!contracts(
+        "-- to drop or rename\ncreate index a on runs (plan)"
+    ));
     assert!(contracts("alter table runs add column a text not null"));
     assert!(!contracts(
         "alter table runs add column a text not null default ''"
@@ -90,12 +96,19 @@ fn says_whom(sql: &str) -> bool {
 
 /// Whether statements take something away from who does not know of them. An index is nobody's.
 fn contracts(sql: &str) -> bool {
+    let lines = sql
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"));
+    let sql = lines.collect::<Vec<_>>().join("\n").to_lowercase();
     sql.split(';').any(|statement| {
         let words: Vec<_> = statement.split_whitespace().collect();
         let has = |phrase: &[&str]| words.windows(phrase.len()).any(|window| window == phrase);
         let takes = has(&["drop"]) && !has(&["drop", "index"]) || has(&["rename"]);
         let demands = has(&["add", "column"]) && has(&["not", "null"]) && !has(&["default"])
-            || has(&["set", "not", "null"]);
+            || has(&["set", "not", "null"])
+            || has(&["alter", "table"]) && has(&["add", "constraint"])
+            || has(&["unique", "index"])
+            || has(&["type"]) && has(&["alter", "column"]);
         takes || demands
     })
 }

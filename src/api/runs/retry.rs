@@ -2,7 +2,10 @@
 
 use axum::extract::State;
 
-use super::{FullRun, definition};
+use super::{
+    FullRun, definition,
+    ended::{ended, preferred},
+};
 use crate::api::{
     Api,
     auth::Scope,
@@ -13,12 +16,17 @@ use crate::api::{
     metrics,
 };
 
-/// Takes an empty body or a retry request; answers the new run as soon as it is durable.
+/// Takes an empty body or a retry request; answers the new run as soon as it is durable, or as soon
+/// as it has ended where that is preferred.
 pub(in crate::api) async fn retry(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
+    let prefer = call.prefer();
     let accepted = accept(&api, call).await;
     let outcome = accepted.as_ref().err();
     metrics::record_retry(outcome.map_or("accepted", |error| error.reason().word()));
-    accepted?.reply(None)
+    let full = accepted?;
+    let (organization, id) = (&full.run.organization_id, &full.run.id);
+    let shown = ended(&api, prefer, organization, id).await.unwrap_or(full);
+    Ok(preferred(shown.reply(None)?, prefer, &shown.run))
 }
 
 async fn accept(api: &Api, call: Call) -> Result<FullRun, ApiError> {

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 
+use super::ended::started;
 use crate::api::{
     Api,
     auth::Scope,
@@ -9,15 +10,16 @@ use crate::api::{
     envelope::Reply,
     error::ApiError,
     idempotency::RequestKey,
-    view::RunView,
 };
 
-/// Takes `{definition, payload?, propValues?, runId?}`; answers the new run's summary.
+/// Takes `{definition, payload?, propValues?, runId?}`; answers the new run's summary, or
+/// the whole run once it has ended where that is preferred.
 pub(in crate::api) async fn start(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
+    let prefer = call.prefer();
     let caller = call.caller(&api, Scope::Write).await?;
     let key = call.key()?;
     let body = call.object(BodyLimit::import(&api.limits)).await?;
     let caller = RequestKey::with(key, caller, Some(&body));
     let run = api.intake.start(&caller, body).await?;
-    Reply::new(&RunView::summary(&run, None))
+    started(&api, prefer, run).await
 }

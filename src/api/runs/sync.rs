@@ -5,17 +5,14 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::FullRun;
-use crate::{
-    api::{
-        Api,
-        auth::Scope,
-        call::{BodyLimit, Call},
-        envelope::Reply,
-        error::ApiError,
-        idempotency::RequestKey,
-    },
-    domain::{OrganizationId, Run, RunId},
+use super::{FullRun, ended::until_ended};
+use crate::api::{
+    Api,
+    auth::Scope,
+    call::{BodyLimit, Call},
+    envelope::Reply,
+    error::ApiError,
+    idempotency::RequestKey,
 };
 
 /// The most nodes of such a run.
@@ -23,9 +20,6 @@ const MOST_NODES: usize = 20;
 
 /// How long the answer may take. The run goes on after it.
 const LONGEST: Duration = Duration::from_mins(1);
-
-/// How long a poll waits at first, and at most.
-const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
 /// Takes the body of a start; answers `{runId, status, executionState, durationMs}`. A run that has
 /// not ended after a minute is shown as it stands.
@@ -41,7 +35,7 @@ pub(in crate::api) async fn sync(State(api): State<Api>, call: Call) -> Result<R
     }
     let began = Instant::now();
     let run = api.intake.start(&caller, body).await?;
-    let run = ended(&api, &caller.organization_id, &run.id, began).await?;
+    let run = until_ended(&api, &caller.organization_id, &run.id, LONGEST).await?;
     let (id, status) = (run.id.clone(), run.status);
     let full = FullRun::load(&api.store, run, None).await?;
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -51,23 +45,4 @@ pub(in crate::api) async fn sync(State(api): State<Api>, call: Call) -> Result<R
         "executionState": full.state()?,
         "durationMs": millis,
     }))
-}
-
-/// The run once it has ended, or when the time is over.
-async fn ended(
-    api: &Api,
-    organization: &OrganizationId,
-    id: &RunId,
-    began: Instant,
-) -> Result<Run, ApiError> {
-    let mut pause = POLL.0;
-    loop {
-        let run = api.store.run(organization, id).await?;
-        let run = run.ok_or_else(ApiError::run_not_found)?;
-        if run.status.is_ended() || began.elapsed() >= LONGEST {
-            return Ok(run);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(POLL.1);
-    }
 }

@@ -10,12 +10,13 @@ use crate::api::{
     envelope::Reply,
     error::ApiError,
     idempotency::RequestKey,
-    view::RunView,
+    runs::started,
 };
 
 /// Takes `{payload?, propValues?, runId?, version?, triggerNodeId?, simulate?, dustTest?}`; answers
-/// the new run's summary.
+/// the new run's summary, or the whole run once it has ended where that is preferred.
 pub(in crate::api) async fn run(State(api): State<Api>, call: Call) -> Result<Reply, ApiError> {
+    let prefer = call.prefer();
     let caller = call.caller(&api, Scope::Write).await?;
     let id = call.parameter("id").unwrap_or_default().to_owned();
     let key = call.key()?;
@@ -23,5 +24,5 @@ pub(in crate::api) async fn run(State(api): State<Api>, call: Call) -> Result<Re
     let caller = RequestKey::with(key, caller, body.as_ref());
     let body = body.unwrap_or_else(|| json!({}));
     let run = api.intake.start_workflow(&caller, &id, body).await?;
-    Reply::new(&RunView::summary(&run, None))
+    started(&api, prefer, run).await
 }

@@ -26,8 +26,11 @@ use crate::broker::{Hints, hints::Hint};
 /// The name and version of the message's form.
 const SCHEMA: &str = "redrive.hint.v1";
 
-/// The least time between two hints that something is due: one is as good as many.
-const QUIET: Duration = Duration::from_millis(5);
+/// The least time between two messages. What comes meanwhile goes out together.
+const QUIET: Duration = Duration::from_millis(2);
+
+/// The most hints of one message.
+const MOST_TOGETHER: usize = 200;
 
 /// Hints that wait for a process that is slow to read them; older ones are dropped.
 const MOST_WAITING: i32 = 1_000;
@@ -40,8 +43,7 @@ struct Envelope {
     schema: String,
     /// The process that says it.
     from: Uuid,
-    #[serde(flatten)]
-    hint: Hint,
+    hints: Vec<Hint>,
 }
 
 /// Tells the other processes what this one has to tell, and the other way round, until it is
@@ -91,11 +93,14 @@ async fn pass_over(
     // Whatever was said before.
     hints.heard(Hint::Due);
     loop {
-        let due = async {
+        let something_to_tell = async {
             sleep_until(not_before).await;
-            hints.until_due_elsewhere().await;
+            tokio::select! {
+                () = hints.until_due_elsewhere() => Ok(Hint::Due),
+                told = telling.recv() => told,
+            }
         };
-        let hint = tokio::select! {
+        let first = tokio::select! {
             raw = consumer.next() => {
                 let Some(raw) = raw else {
                     return Err(RabbitMqError::Ended(exchange.to_owned()));
@@ -103,19 +108,19 @@ async fn pass_over(
                 hear(&raw?.data, own, hints);
                 continue;
             }
-            () = due => {
-                not_before = Instant::now() + QUIET;
-                Hint::Due
-            }
-            told = telling.recv() => match told {
+            told = something_to_tell => match told {
                 Ok(hint) => hint,
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return Ok(()),
             },
         };
+        let more = std::iter::from_fn(|| telling.try_recv().ok());
+        let together = std::iter::once(first).chain(more).take(MOST_TOGETHER);
+        let together = together.collect();
+        not_before = Instant::now() + QUIET;
         // A broker that is short of memory reads nothing from who publishes.
         if !connection.status().blocked() {
-            tell(&channel, exchange, own, hint).await?;
+            tell(&channel, exchange, own, together).await?;
         }
     }
 }
@@ -168,7 +173,10 @@ fn hear(bytes: &[u8], own: Uuid, hints: &Hints) {
         && envelope.schema == SCHEMA
         && envelope.from != own
     {
-        hints.heard(envelope.hint);
+        envelope
+            .hints
+            .into_iter()
+            .for_each(|hint| hints.heard(hint));
     }
 }
 
@@ -176,12 +184,12 @@ async fn tell(
     channel: &Channel,
     exchange: &str,
     own: Uuid,
-    hint: Hint,
+    hints: Vec<Hint>,
 ) -> Result<(), RabbitMqError> {
     let envelope = Envelope {
         schema: SCHEMA.to_owned(),
         from: own,
-        hint,
+        hints,
     };
     let Ok(bytes) = serde_json::to_vec(&envelope) else {
         return Ok(());
@@ -193,5 +201,5 @@ async fn tell(
         &bytes,
         BasicProperties::default(),
     );
-    step("publishing a hint", publishing).await.map(drop)
+    step("publishing hints", publishing).await.map(drop)
 }

@@ -68,6 +68,47 @@ async fn a_retry_that_the_broker_gave_up_is_sent_again_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promise_1_a_published_retry_that_the_broker_gave_up_is_stored_all_the_same() {
+    let (place, target) = (Place::shared().await, Target::start().await);
+    let accepting = |c: &mut redrive::config::Config| {
+        c.broker = place.config();
+        c.broker.accept_external_intents = true;
+    };
+    let app = TestApp::start_as(
+        &[Role::Api, Role::Relay],
+        Ledger::postgres().await,
+        accepting,
+    );
+    let app = app.await;
+    import_failed(&app, "run_source", &target.url("/work")).await;
+    let queue = place.queue(Lane::Bulk);
+    until("declared", async || place.look(&queue).await.is_some()).await;
+    let intent = serde_json::json!({
+        "schema": "redrive.intent.v1",
+        "retryId": "rty_published",
+        "sourceRunId": "run_source",
+        "organizationId": "org_test",
+        "runId": "run_published",
+    });
+    place.put("bulk", intent.to_string().as_bytes()).await;
+    until("given up", async || {
+        let doomed = connect(&place.url).await;
+        let channel = doomed.create_channel().await.unwrap();
+        get(&channel, &queue).await;
+        doomed.close(200, "killed".into()).await.unwrap();
+        app.ledger.count(GIVEN_UP).await > 0
+    })
+    .await;
+    assert_eq!(app.get("/v1/retries/rty_published").await["lane"], "bulk");
+    let worker = process(&[Role::Worker], &app.ledger.url, accepting).await;
+    assert_eq!(app.ended("run_published").await["status"], "success");
+    assert_eq!(target.calls_of("/work").len(), 1);
+    worker.stop().await;
+    app.stop().await.remove().await;
+    place.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_message_goes_round_while_the_database_is_away() {
     let (place, target) = (Place::shared().await, Target::start().await);
     let app = TestApp::start_as(&[Role::Api], Ledger::postgres().await, |_| {}).await;

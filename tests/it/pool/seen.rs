@@ -32,7 +32,8 @@ const WATCH: &str = "
     begin
         insert into seen (what, run_id, status, epoch)
         values (case when new.lease_owner is not null and new.lease_epoch > old.lease_epoch
-                     then 'claim' else 'run' end,
+                     then 'claim'
+                     when old.lease_owner is not null then 'left' else 'run' end,
                 new.id, new.status, new.lease_epoch);
         return null;
     end $$;
@@ -79,7 +80,7 @@ pub(super) struct Seen {
     pub(super) at: f64,
     /// Who wrote it.
     pub(super) process: String,
-    /// `claim`, `run`, `node` or `send`.
+    /// `claim`, `left` for a lease that was given up or ended with its run, `run`, `node` or `send`.
     pub(super) what: String,
     pub(super) run_id: String,
     pub(super) path: String,

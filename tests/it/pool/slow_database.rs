@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// A lease, which is renewed in a third of it.
-const LEASE_MS: &str = "30000";
+const LEASE: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_4_no_lease_is_lost_to_a_slow_database() {
@@ -30,13 +30,14 @@ async fn pool_promise_4_no_lease_is_lost_to_a_slow_database() {
         1,
         format!("{retries} retries, {latency:?}"),
     );
+    let lease = LEASE.as_millis().to_string();
     let settings = [
-        ("REDRIVE_WORKER__LEASE_MS", LEASE_MS),
+        ("REDRIVE_WORKER__LEASE_MS", lease.as_str()),
         // Fewer than there are runs: what renews leases has connections of its own.
         ("REDRIVE_DATABASE__MAX_CONNECTIONS", "4"),
         ("REDRIVE_DATABASE__ACQUIRE_TIMEOUT_MS", "20000"),
     ];
-    let witness = Witness::steady(Duration::from_millis(500)).await;
+    let witness = Witness::steady(LEASE / 3).await;
     let pool = Pool::new(&settings).await;
     let (near, far) = (Wires::of(&pool), Wires::of(&pool));
     let (api, relay) = (
@@ -57,6 +58,7 @@ async fn pool_promise_4_no_lease_is_lost_to_a_slow_database() {
     let took = began.elapsed();
     far.database.delay(Duration::ZERO);
 
+    assert!(took > LEASE, "no lease had to be renewed in {took:?}");
     let tally = users.journal.tally();
     let mut verdict = audit::examine(&pool, &client, &witness, &tally, &[]).await;
     // Who loses a lease has the run claimed again, by itself or by another.

@@ -14,7 +14,7 @@ use super::{
 use crate::support::{proxy::Flow, report::Report, witness::Witness};
 
 /// How long the first node's call takes.
-const CALL: Duration = Duration::from_secs(6);
+const CALL: Duration = Duration::from_secs(12);
 
 const RUNS: usize = 8;
 
@@ -26,7 +26,7 @@ async fn pool_promise_4_a_call_is_longer_than_a_lease() {
         format!("2 x {RUNS} retries"),
     );
     let witness = Witness::slow_at("first", CALL).await;
-    let pool = Pool::new(&[("REDRIVE_WORKER__LEASE_MS", "2000")]).await;
+    let pool = Pool::new(&[("REDRIVE_WORKER__LEASE_MS", "4000")]).await;
     let wires = Wires::of(&pool);
     let (api, relay) = (pool.start("api").await, pool.start("relay").await);
     let lonely = wires.start(&pool, "worker").await;

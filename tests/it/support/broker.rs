@@ -80,11 +80,13 @@ impl Place {
 
     /// Puts something into the exchange that hints go through.
     pub(crate) async fn put_hint(&self, body: &[u8]) {
+        assert!(self.try_put_hint(body).await, "nobody listens");
+    }
+
+    /// The same; whether anybody listens.
+    pub(crate) async fn try_put_hint(&self, body: &[u8]) -> bool {
         let exchange = format!("{}.hints", self.prefix);
-        assert!(
-            self.try_put_into(&exchange, "", body).await,
-            "nobody listens"
-        );
+        self.try_put_into(&exchange, "", body).await
     }
 
     /// Puts something into the exchange; whether it found a queue.

@@ -41,11 +41,14 @@ impl Footprint {
     }
 }
 
-/// Nobody is left in a transaction, and no process has more connections than it may.
+/// Nobody is left in a transaction, between two statements of which lies a round trip, and no process has more connections than it may.
 pub(in crate::pool) async fn sessions(pool: &Pool, processes: usize, verdict: &mut Verdict) {
     let here = "from pg_stat_activity where datname = current_database()
                    and application_name = 'redrive'";
-    let idle = format!("select count(*) {here} and state like 'idle in transaction%'");
+    let idle = format!(
+        "select count(*) {here} and state like 'idle in transaction%'
+                 and state_change < clock_timestamp() - interval '3 seconds'"
+    );
     let idle = pool.ledger.count(&idle).await;
     verdict.require(idle == 0, Invariant::Growth, || {
         format!("{idle} are left in a transaction")

@@ -1,8 +1,18 @@
-//! I5: under each epoch of a run only the process that claimed it writes its nodes.
+//! I5: under each epoch of a run only the process that claimed it writes its nodes,
+//! ends it and gives it up.
 
 use std::collections::HashMap;
 
 use super::{Invariant, Seen, Verdict};
+
+/// A run whose lease has expired may be cancelled by whoever is asked to.
+fn writes_under_a_lease(seen: &Seen) -> bool {
+    match seen.what.as_str() {
+        "node" => seen.epoch > 0,
+        "left" => seen.status != "cancelled",
+        _ => false,
+    }
+}
 
 pub(super) fn check(seen: &[Seen], verdict: &mut Verdict) {
     let mut holders = HashMap::new();
@@ -13,7 +23,7 @@ pub(super) fn check(seen: &[Seen], verdict: &mut Verdict) {
             verdict.require(earlier.is_none(), Invariant::Zombie, || {
                 format!("one epoch, two claims: {seen:?}")
             });
-        } else if seen.what == "node" && seen.epoch > 0 {
+        } else if writes_under_a_lease(seen) {
             let is_holder = holders.get(&key) == Some(&&seen.process);
             verdict.require(is_holder, Invariant::Zombie, || {
                 format!("written by somebody else: {seen:?}")

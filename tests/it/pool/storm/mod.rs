@@ -268,6 +268,7 @@ async fn pool_promise_1_2_3_4_5_everything_at_once() {
         format!("{} of {all} have an answer", tally.runs.len())
     });
     let looks = looking.check(&mut verdict).await;
+    assert!(looks > 0, "nobody looked at live retries");
     neighbour.check(&tally, &mut verdict).await;
     let mut texts = storm.users.journal.refusals();
     texts.extend(storm.publisher.copies().await);
