@@ -230,7 +230,7 @@ impl Client {
 }
 
 /// The connections. Plain HTTP needs no certificates, and so works on machines that have none.
-fn transport(tls: bool) -> Result<reqwest::Client, CliError> {
+pub(super) fn transport(tls: bool) -> Result<reqwest::Client, CliError> {
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()

@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Renews every lease at a third of its length, again at every look as long as that fails, and drops
 /// runs at two thirds without renewal.
 pub(super) async fn keep(store: Store, held: Held, ttl: Duration, stop: CancellationToken) {
-    let tick = TICK.min(ttl / 6);
+    let tick = TICK.min(ttl / 12);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -19,6 +19,9 @@ use super::workload::{Answered, Workload};
 /// How long the end of a run may take, in seconds.
 const LONGEST: u64 = 60;
 
+/// How long any answer may take.
+const PATIENCE: Duration = Duration::from_secs(LONGEST + 30);
+
 /// Imports and backlogged retries that are under way at once.
 const SEEDERS: usize = 16;
 
@@ -71,6 +74,7 @@ impl Load {
         let mut request = self
             .http
             .request(Method::POST, format!("{}{path}", self.base))
+            .timeout(PATIENCE)
             .bearer_auth(&self.token);
         if let Some(prefer) = prefer {
             request = request.header("prefer", prefer);

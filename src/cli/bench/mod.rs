@@ -11,7 +11,7 @@ mod report;
 mod service;
 mod workload;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -23,7 +23,7 @@ use self::{
     service::Service,
     workload::Workload,
 };
-use super::{CliError, Format, database, dev, output};
+use super::{CliError, Format, client::transport, database, dev, output};
 use crate::{
     api::auth::{self, Scopes},
     app::{App, Running},
@@ -136,7 +136,12 @@ impl Bench {
         let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         let (alone, retries) = (size(self.alone), size(self.retries));
         let backlog = self.backlog.map_or(self.workload.backlog(), size);
-        let load = Load::new(client()?, &place.url, &place.token, self.workload);
+        let load = Load::new(
+            transport(place.url.starts_with("https:"))?,
+            &place.url,
+            &place.token,
+            self.workload,
+        );
         eprintln!("importing {} failed runs", alone + retries + backlog);
         load.seed(0, alone + retries + backlog, &service.url())
             .await?;
@@ -196,13 +201,6 @@ impl Bench {
         }
         Ok(Some((all, keys)))
     }
-}
-
-fn client() -> Result<reqwest::Client, CliError> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(90));
-    Ok(client.build().context("no HTTP client can be made")?)
 }
 
 async fn token(running: &Running) -> Result<String, CliError> {

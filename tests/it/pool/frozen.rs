@@ -9,7 +9,7 @@ use super::{
 };
 use crate::support::{report::Report, witness::Witness};
 
-const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(6);
 
 /// What the worker had begun before it stood still, it does not call for when it goes on.
 fn silent(seen: &[Seen], witness: &Witness, frozen: &str, stood: Instant, went_on: Instant) {
@@ -32,7 +32,7 @@ async fn pool_promise_4_a_worker_stands_still_for_two_leases() {
     let mut report = Report::new("a worker stands still", 1, "100 retries");
     let witness = Witness::steady(Duration::from_millis(400)).await;
     let settings = [
-        ("REDRIVE_WORKER__LEASE_MS", "3000"),
+        ("REDRIVE_WORKER__LEASE_MS", "6000"),
         ("REDRIVE_WORKER__SLOTS", "8"),
     ];
     let crew = Crew::start(Pool::new(&settings).await, 2).await;
