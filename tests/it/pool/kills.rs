@@ -28,8 +28,8 @@ struct Scale {
 }
 
 const CI: Scale = Scale {
-    retries: 400,
-    kills: 25,
+    retries: 300,
+    kills: 20,
     pause: (Duration::from_millis(50), Duration::from_millis(450)),
     lease: "4500",
     patience: PATIENCE,

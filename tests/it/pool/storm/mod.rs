@@ -225,8 +225,8 @@ async fn blow(storm: &mut Storm, steps: &[Step], released: &watch::Sender<usize>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_1_2_3_4_5_everything_at_once() {
-    let steps = usize::try_from(scale("REDRIVE_STORM_STEPS", 84)).unwrap();
-    let retries = usize::try_from(scale("REDRIVE_STORM_RETRIES", 200)).unwrap();
+    let steps = usize::try_from(scale("REDRIVE_STORM_STEPS", 60)).unwrap();
+    let retries = usize::try_from(scale("REDRIVE_STORM_RETRIES", 150)).unwrap();
     let seed = scale("REDRIVE_STORM_SEED", u64::from(std::process::id()));
     let mut report = Report::new(
         "everything at once",

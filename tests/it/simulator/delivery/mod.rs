@@ -30,7 +30,7 @@ use crate::support::{
 use world::World;
 
 /// Worlds of each of the tests.
-const WORLDS: u64 = 600;
+const WORLDS: u64 = 500;
 
 /// In so many worlds everything has happened that can.
 const ENOUGH: u64 = 500;
