@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// A lease, which is renewed in a third of it.
-const LEASE: Duration = Duration::from_secs(6);
+const LEASE: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_promise_4_no_lease_is_lost_to_a_slow_database() {
@@ -37,7 +37,7 @@ async fn pool_promise_4_no_lease_is_lost_to_a_slow_database() {
         ("REDRIVE_DATABASE__MAX_CONNECTIONS", "4"),
         ("REDRIVE_DATABASE__ACQUIRE_TIMEOUT_MS", "20000"),
     ];
-    let witness = Witness::steady(LEASE / 3).await;
+    let witness = Witness::steady(LEASE / 2).await;
     let pool = Pool::new(&settings).await;
     let (near, far) = (Wires::of(&pool), Wires::of(&pool));
     let (api, relay) = (
