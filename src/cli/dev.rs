@@ -131,8 +131,22 @@ async fn valid_token(
     Ok(text)
 }
 
+/// A new token of an organization, for everything that belongs to one; its text.
+pub(super) async fn new_token(
+    running: &Running,
+    organization: &str,
+    name: &str,
+) -> Result<String, CliError> {
+    let organization: OrganizationId = organization.parse().context("an organization id")?;
+    let (scopes, now) = (Scopes::of_organization(), SystemClock.now());
+    let minted = auth::mint(&organization, Some(name), &scopes, now);
+    let (token, text) = minted.context("no token can be made")?;
+    store(running, &token).await?;
+    Ok(text)
+}
+
 /// Stores a token in the ledger of the running server.
-pub(super) async fn store(running: &Running, token: &NewToken) -> Result<(), CliError> {
+async fn store(running: &Running, token: &NewToken) -> Result<(), CliError> {
     let stored = running.store().insert_token(token).await;
     Ok(stored.context("the token can't be stored")?)
 }

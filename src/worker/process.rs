@@ -1,10 +1,7 @@
 //! The worker: takes deliveries as slots become free, and drains when it stops.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -67,8 +64,8 @@ pub struct Worker {
     pub(super) suspects: Arc<Semaphore>,
     pub(super) stopping: CancellationToken,
     direct: Direct,
-    ledger_is_away: Arc<AtomicBool>,
-    /// The pauses while it is, which go on where they were when it was away just before.
+    /// Locked by whoever waits for the ledger. The pauses go on where they were when it was away
+    /// just before.
     away: Arc<tokio::sync::Mutex<Away>>,
 }
 
@@ -132,7 +129,6 @@ impl Worker {
             slots,
             suspects: Arc::new(Semaphore::new(1)),
             stopping: CancellationToken::new(),
-            ledger_is_away: Arc::default(),
             away: Arc::default(),
         }
     }
@@ -288,15 +284,15 @@ impl Worker {
         let Broker::RabbitMq(rabbit) = self.parts.broker.clone() else {
             return;
         };
-        // Even while another task waits: what was abandoned must not stay on a connection that lives.
+        // Even while another task waits: what was abandoned must not stay on a connection that
+        // lives.
         rabbit.pause();
-        if self.ledger_is_away.swap(true, Ordering::SeqCst) {
+        let Ok(mut away) = Arc::clone(&self.away).try_lock_owned() else {
             return;
-        }
+        };
         tracing::warn!("the database is away: taking no deliveries until it is back");
         let (worker, stopping) = (self.clone(), self.stopping.clone());
         tokio::spawn(async move {
-            let mut away = worker.away.lock().await;
             if away.back.elapsed() > WELL {
                 away.pauses.reset();
             }
@@ -310,9 +306,9 @@ impl Worker {
                 }
             }
             away.back = Instant::now();
-            drop(away);
             tracing::info!("the database is back");
-            worker.ledger_is_away.store(false, Ordering::SeqCst);
+            // In this order: who fails from here on waits for itself, and pauses what resumes.
+            drop(away);
             rabbit.resume();
         });
     }

@@ -123,6 +123,7 @@ async fn a_message_of_a_later_version_is_worked_on() {
     .await;
     let queue = place.queue(Lane::Interactive);
     until("declared", async || place.look(&queue).await.is_some()).await;
+    place.until_consumed(&queue, true).await;
     let definition = json!({ "nodes": {
         "root": { "type": "manual", "payload": {}, "children": ["call"] },
         "call": { "type": "http-request", "payload": { "url": target.url("/work"), "method": "POST" } }

@@ -43,7 +43,8 @@ pub(super) async fn until_ended(
 }
 
 /// The run as it stands once the caller wants to hear of it: after its end, or after the time that
-/// they wait. None if they do not wait, or if it can't be read: it is accepted, and they must hear so.
+/// they wait. None if they do not wait, or if it can't be read: it is accepted, and they must hear
+/// so.
 pub(super) async fn ended(
     api: &Api,
     prefer: Prefer,

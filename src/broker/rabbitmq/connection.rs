@@ -6,7 +6,8 @@ use std::{
 };
 
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::topology::Names;
 use crate::{
@@ -145,6 +146,37 @@ pub(super) async fn step<T>(
 pub(super) async fn close(connection: &Connection) {
     let closing = connection.close(200, "done".into());
     let _ = timeout(Duration::from_secs(2), closing).await;
+}
+
+/// A connection that lasted so long was a good one.
+const LASTING: Duration = Duration::from_secs(20);
+
+/// Does something that lasts as long as a connection, over and over until it is stopped. It ends
+/// with what went wrong; `what` says for people what it is.
+pub(super) async fn over_and_over<F>(
+    what: &'static str,
+    state: &State,
+    stop: CancellationToken,
+    work: impl Fn() -> F,
+) where
+    F: Future<Output = RabbitMqError>,
+{
+    let mut delays = pauses();
+    loop {
+        let began = Instant::now();
+        let error = tokio::select! {
+            () = stop.cancelled() => return,
+            error = work() => error,
+        };
+        failed(state, what, &error);
+        if began.elapsed() > LASTING {
+            delays.reset();
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(delays.next_delay()) => {}
+        }
+    }
 }
 
 /// The pauses between connections: they never end, and no two processes take the same ones.

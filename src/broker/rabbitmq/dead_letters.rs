@@ -1,27 +1,23 @@
 //! The dead-letter queue: what is in it is handed over, and taken off it once that is done.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
+    Connection,
     message::Delivery as Raw,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::{Connector, Link, RabbitMqError, STEP, State, close, failed, pauses, step},
+    connection::{Connector, Link, RabbitMqError, STEP, State, close, over_and_over, pauses, step},
     topology,
 };
 
 /// Dead letters that are here at once.
 const PREFETCH: u16 = 16;
-
-/// A connection that lasted so long was a good one.
-const LASTING: Duration = Duration::from_secs(20);
 
 /// A message that could not be used, as the broker tells it.
 #[derive(Debug, Clone)]
@@ -48,22 +44,9 @@ pub(super) async fn supervise(
     letters: &dyn DeadLetters,
     stop: CancellationToken,
 ) {
-    let (state, mut delays) = (State::default(), pauses());
-    loop {
-        let began = Instant::now();
-        let error = tokio::select! {
-            () = stop.cancelled() => return,
-            error = drain(connector, letters, &state) => error,
-        };
-        failed(&state, "draining the dead letters of RabbitMQ", &error);
-        if began.elapsed() > LASTING {
-            delays.reset();
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(delays.next_delay()) => {}
-        }
-    }
+    let state = State::default();
+    let drain = || drain(connector, letters, &state);
+    over_and_over("draining the dead letters of RabbitMQ", &state, stop, drain).await;
 }
 
 /// Drains over one connection, to its end.
@@ -78,7 +61,7 @@ async fn drain(connector: &Connector, letters: &dyn DeadLetters, state: &State) 
 }
 
 async fn drain_over(
-    connection: &lapin::Connection,
+    connection: &Connection,
     connector: &Connector,
     letters: &dyn DeadLetters,
     state: &State,

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{Connector, Link, RabbitMqError, State, close, failed, pauses, step};
+use super::connection::{Connector, Link, RabbitMqError, State, close, over_and_over, step};
 use crate::broker::{Hints, hints::Hint};
 
 /// The name and version of the message's form.
@@ -35,9 +35,6 @@ const MOST_TOGETHER: usize = 200;
 /// Hints that wait for a process that is slow to read them; older ones are dropped.
 const MOST_WAITING: i32 = 1_000;
 
-/// A connection that lasted so long was a good one.
-const LASTING: Duration = Duration::from_secs(20);
-
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     schema: String,
@@ -49,22 +46,9 @@ struct Envelope {
 /// Tells the other processes what this one has to tell, and the other way round, until it is
 /// stopped.
 pub(super) async fn supervise(connector: &Connector, hints: &Hints, stop: CancellationToken) {
-    let (state, mut delays) = (State::default(), pauses());
-    loop {
-        let began = Instant::now();
-        let error = tokio::select! {
-            () = stop.cancelled() => return,
-            error = pass(connector, hints, &state) => error,
-        };
-        failed(&state, "passing hints through RabbitMQ", &error);
-        if began.elapsed() > LASTING {
-            delays.reset();
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(delays.next_delay()) => {}
-        }
-    }
+    let state = State::default();
+    let pass = || pass(connector, hints, &state);
+    over_and_over("passing hints through RabbitMQ", &state, stop, pass).await;
 }
 
 /// Passes hints over one connection, to its end.

@@ -1,9 +1,11 @@
 //! `RabbitMQ`, through lapin, under our own supervision.
 //!
 //! Two connections: one publishes, one consumes, because a broker that is short of memory stops
-//! reading from those that publish. Hints and dead letters have others, which nothing waits for. lapin's own recovery stays off: with it a consumer can wait for
-//! ever without an error. Whatever goes wrong with a connection, all of it is dropped and made
-//! anew, after a pause that is left to chance.
+//! reading from those that publish. Hints and dead letters have others, which nothing waits for.
+//!
+//! lapin's own recovery stays off: with it a consumer can wait for ever without an error. Whatever
+//! goes wrong with a connection, all of it is dropped and made anew, after a pause that is left to
+//! chance.
 
 mod connection;
 mod consumer;

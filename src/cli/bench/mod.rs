@@ -25,10 +25,8 @@ use self::{
 };
 use super::{CliError, Format, client::transport, database, dev, output};
 use crate::{
-    api::auth::{self, Scopes},
     app::{App, Running},
     config::{Config, Secret},
-    domain::{Clock, OrganizationId, SystemClock},
 };
 
 /// Arguments of `redrive bench`.
@@ -108,7 +106,7 @@ impl Bench {
         let running = App::new(config).start().await?;
         Ok(Place {
             url: format!("http://{}", running.address()),
-            token: token(&running).await?,
+            token: dev::new_token(&running, "org_bench", "bench").await?,
             own: Some((running, folder)),
         })
     }
@@ -201,18 +199,4 @@ impl Bench {
         }
         Ok(Some((all, keys)))
     }
-}
-
-async fn token(running: &Running) -> Result<String, CliError> {
-    let organization: OrganizationId = "org_bench".parse().context("an organization id")?;
-    let now = SystemClock.now();
-    let minted = auth::mint(
-        &organization,
-        Some("bench"),
-        &Scopes::of_organization(),
-        now,
-    );
-    let (token, text) = minted.context("no token can be made")?;
-    dev::store(running, &token).await?;
-    Ok(text)
 }

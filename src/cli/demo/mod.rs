@@ -19,10 +19,8 @@ use serde_json::Value;
 use self::{checks::Evidence, shop::Shop};
 use super::{CliError, client::Client, dev, output::print, view};
 use crate::{
-    api::auth::{self, Scopes},
     app::{App, Running},
     config::{Config, Secret},
-    domain::{Clock, OrganizationId, SystemClock},
 };
 
 /// Arguments of `redrive demo`: none.
@@ -81,12 +79,8 @@ async fn play(running: &Running, shop: &Shop, started: Instant) -> Result<(), Cl
 }
 
 async fn client(running: &Running, url: &str) -> Result<Client, CliError> {
-    let organization: OrganizationId = "org_demo".parse().context("an organization id")?;
-    let now = SystemClock.now();
-    let minted = auth::mint(&organization, Some("demo"), &Scopes::of_organization(), now);
-    let (token, text) = minted.context("no token can be made")?;
-    dev::store(running, &token).await?;
-    Client::new(url, &text, Duration::from_secs(10))
+    let token = dev::new_token(running, "org_demo", "demo").await?;
+    Client::new(url, &token, Duration::from_secs(10))
 }
 
 /// The id of the run that a start or a retry answers with.

@@ -58,8 +58,10 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// What every session is set to. Nothing waits for ever, and a process that stands still in a
-    /// transaction keeps its locks for seconds only: between two statements lies a round trip. Since statements touch few rows and
+    /// What every session is set to.
+    ///
+    /// Nothing waits for ever, and a process that stands still in a transaction keeps its locks for
+    /// seconds only: between two statements lies a round trip. Since statements touch few rows and
     /// find them by an index, the planner is kept from reading or hashing whole tables, whatever it
     /// believes of their sizes, and from compiling plans that then look expensive.
     pub const SESSION: [(&'static str, &'static str); 7] = [

@@ -82,7 +82,6 @@ async fn promise_1_a_published_retry_that_the_broker_gave_up_is_stored_all_the_s
     let app = app.await;
     import_failed(&app, "run_source", &target.url("/work")).await;
     let queue = place.queue(Lane::Bulk);
-    until("declared", async || place.look(&queue).await.is_some()).await;
     let intent = serde_json::json!({
         "schema": "redrive.intent.v1",
         "retryId": "rty_published",
@@ -90,7 +89,11 @@ async fn promise_1_a_published_retry_that_the_broker_gave_up_is_stored_all_the_s
         "organizationId": "org_test",
         "runId": "run_published",
     });
-    place.put("bulk", intent.to_string().as_bytes()).await;
+    // A queue is there before it is bound.
+    until("published", async || {
+        place.try_put("bulk", intent.to_string().as_bytes()).await
+    })
+    .await;
     until("given up", async || {
         let doomed = connect(&place.url).await;
         let channel = doomed.create_channel().await.unwrap();

@@ -90,7 +90,7 @@ impl Place {
     }
 
     /// Puts something into the exchange; whether it found a queue.
-    async fn try_put(&self, key: &str, body: &[u8]) -> bool {
+    pub(crate) async fn try_put(&self, key: &str, body: &[u8]) -> bool {
         self.try_put_into(&self.prefix, key, body).await
     }
 
