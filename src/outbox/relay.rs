@@ -20,8 +20,9 @@ const POLL: Duration = Duration::from_millis(250);
 /// How long to leave the ledger alone after finding nothing, whatever is hinted at meanwhile.
 const LEAST: Duration = Duration::from_millis(5);
 
-/// How long a row is this relay's: longer than a batch takes to be confirmed or given up.
-const LEASE: Duration = Duration::from_secs(30);
+/// How long a row is this relay's: longer than a batch takes to be confirmed or given up, and no
+/// longer, for when the answer to the lease is lost nobody has the rows.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// The most rows of one round, by lane.
 const BATCH: u32 = 128;

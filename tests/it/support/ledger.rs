@@ -148,6 +148,13 @@ impl Ledger {
         count_at(&self.url, sql).await
     }
 
+    /// Reads a column of texts of a PostgreSQL ledger behind the store's back.
+    pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
+        let mut db = PgConnection::connect(&self.url).await.unwrap();
+        let texts = sqlx::query_scalar(sql).fetch_all(&mut db).await;
+        texts.unwrap()
+    }
+
     /// Removes what the test left. A test that fails leaves its database, for a look.
     pub(crate) async fn remove(self) {
         drop(self.store);

@@ -40,6 +40,17 @@ use super::{
 };
 use crate::support::witness::Witness;
 
+/// Where the runs are that have not ended.
+const STUCK: &str = "
+    select to_jsonb(stuck)::text
+      from (select runs.id, runs.status, runs.waiting_for, runs.created, runs.lease_owner,
+                   runs.lease_epoch, runs.lease_until, runs.lost_leases, outbox.due_at,
+                   outbox.sent_at, outbox.sends, outbox.locked_until, clock_timestamp() as now
+              from runs
+              left join outbox on outbox.run_id = runs.id
+             where runs.status in ('waiting', 'running')
+             limit 5) as stuck";
+
 /// I6: waits until no run is under way, as long as some end all the time; how long it took.
 pub(super) async fn until_all_ended(pool: &Pool, patience: Duration) -> Duration {
     let began = Instant::now();
@@ -55,7 +66,10 @@ pub(super) async fn until_all_ended(pool: &Pool, patience: Duration) -> Duration
             (least, changed) = (left, Instant::now());
         }
         let waited = changed.elapsed();
-        assert!(waited < patience, "{left} runs: {:#?}", pool.said());
+        if waited >= patience {
+            let stuck = pool.ledger.texts(STUCK).await;
+            panic!("{left} runs: {stuck:#?}, {:#?}", pool.said());
+        }
         tokio::time::sleep(super::LOOK).await;
     }
 }
