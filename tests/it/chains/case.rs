@@ -73,7 +73,11 @@ impl Case {
         let mut dice = Dice(seed);
         let shape = Shape {
             waits: true,
-            deepest: [0, 1, 1, 1, 2, 2, 2, 3][dice.below(8)],
+            deepest: if dice.one_in(32) {
+                3
+            } else {
+                [0, 0, 0, 1, 1, 1, 1, 2][dice.below(8)]
+            },
             widest: 4,
         };
         let body = body(&mut dice, &mut 0, 0, &shape);

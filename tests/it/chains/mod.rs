@@ -17,7 +17,7 @@ use crate::support::{
 use case::{Case, Place};
 
 /// Cases on each engine, unless `REDRIVE_CHAIN_CASES` says how many.
-const CASES: u64 = 60;
+const CASES: u64 = 40;
 /// The longest chain that a case can need: every run gets further.
 const LONGEST: usize = 60;
 

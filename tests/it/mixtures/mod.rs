@@ -15,7 +15,7 @@ use crate::support::{
 use case::Case;
 use oracle::{Prediction, run};
 
-const CASES: u64 = 300;
+const CASES: u64 = 150;
 /// Another start, other cases.
 const FIRST_SEED: u64 = 0;
 /// Retries of one chain.
