@@ -31,7 +31,7 @@ const SIGNALS: &str = "
 const HAS_SIGNALS: &str = "
     select exists (select 1 from signals where run_id = $1 and not applied)";
 
-const SIGNALLED: &str = "
+pub(super) const SIGNALLED: &str = "
     select distinct run_id from signals where run_id = any ($1::text[]) and not applied";
 
 const APPLY_SIGNALS: &str = "
