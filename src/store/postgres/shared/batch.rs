@@ -167,7 +167,7 @@ where
 /// A number for each run.
 async fn numbers(
     db: &mut PgConnection,
-    sql: &'static str,
+    query: Query<'_, (String, i64)>,
     asked: Vec<Asked<RunId, i64>>,
     otherwise: i64,
     out: &mut Answers,
@@ -175,7 +175,8 @@ async fn numbers(
     if asked.is_empty() {
         return Ok(());
     }
-    let found = by_id(db, sqlx::query_as(sql).bind(ids(&asked))).await?;
+    let wanted: Vec<String> = asked.iter().map(|one| one.what.to_string()).collect();
+    let found = by_id(db, query.bind(wanted)).await?;
     for one in asked {
         let number = found.get(one.what.as_str()).copied().unwrap_or(otherwise);
         one.is(number, out);
@@ -324,7 +325,7 @@ pub(super) async fn ordinals(
     asked: Vec<Asked<RunId, i64>>,
     out: &mut Answers,
 ) -> Result<(), StoreError> {
-    numbers(db, NEXT_ORDINALS, asked, 1, out).await
+    numbers(db, sqlx::query_as(NEXT_ORDINALS), asked, 1, out).await
 }
 
 pub(super) async fn lengths(
@@ -332,7 +333,7 @@ pub(super) async fn lengths(
     asked: Vec<Asked<RunId, i64>>,
     out: &mut Answers,
 ) -> Result<(), StoreError> {
-    numbers(db, CHAIN_LENGTHS, asked, 1, out).await
+    numbers(db, sqlx::query_as(CHAIN_LENGTHS), asked, 1, out).await
 }
 
 /// Those of a round count each other: what one of them is about to add is a place that is taken.
