@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::support::{
     dice::Dice,
     ledger::Ledger,
-    rows::{DONE, acme, checkpoint, claim, import, new_retry, new_start, start},
+    rows::{DONE, acme, checkpoint, claim, id, import, new_retry, new_start, start},
 };
 
 /// More than a round has room for.
@@ -197,5 +197,58 @@ async fn a_run_that_is_locked_holds_up_no_other_flow() {
     let (written, ()) = tokio::join!(locked, unlock);
     assert_eq!(written, DONE);
     drop(other);
+    ledger.remove().await;
+}
+
+#[tokio::test]
+async fn reads_that_come_at_once_get_each_their_own_answer() {
+    let ledger = Ledger::postgres().await;
+    for i in 0..20 {
+        start(&ledger.store, &format!("run_{i}")).await;
+    }
+    let store = &ledger.store;
+    let reads = (0..MANY).map(|i| async move {
+        // Every third is nobody's, every third another's.
+        let run = if i % 3 == 0 {
+            format!("run_none_{i}")
+        } else {
+            format!("run_{}", i % 20)
+        };
+        let organization = if i % 3 == 1 { id("other") } else { acme() };
+        let found = store.run(&organization, &id(&run)).await.unwrap();
+        let nodes = store.nodes(&id(&run), None).await.unwrap();
+        let line = store.line(&id(&run)).await.unwrap();
+        (i, run, found, nodes, line)
+    });
+    for (i, run, found, nodes, line) in join_all(reads).await {
+        let found = found.map(|found| found.id.to_string());
+        assert_eq!(found, (i % 3 == 2).then(|| run.clone()), "{i}");
+        assert_eq!(nodes.len(), usize::from(i % 3 != 0), "{i}");
+        assert_eq!(line, [id(&run)], "{i}");
+    }
+    ledger.remove().await;
+}
+
+#[tokio::test]
+async fn one_row_that_nobody_can_read_fails_its_own_reader_only() {
+    let ledger = Ledger::postgres().await;
+    for i in 0..20 {
+        start(&ledger.store, &format!("run_{i}")).await;
+    }
+    ledger
+        .execute("update nodes set attempts = 'no list' where run_id = 'run_7'")
+        .await;
+    let store = &ledger.store;
+    let reads = (0..MANY).map(|i| async move {
+        let run = format!("run_{}", i % 20);
+        (i % 20, store.nodes(&id(&run), None).await)
+    });
+    for (i, nodes) in join_all(reads).await {
+        match nodes {
+            Ok(nodes) => assert!(i != 7 && nodes.len() == 1, "{i}"),
+            Err(StoreError::Inconsistent { .. }) => assert_eq!(i, 7),
+            Err(error) => panic!("{i}: {error}"),
+        }
+    }
     ledger.remove().await;
 }

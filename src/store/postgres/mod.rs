@@ -8,6 +8,8 @@ mod children;
 mod dead_letters;
 mod intents;
 mod lease;
+mod loader;
+mod loads;
 mod outbox;
 mod progress;
 mod read;
@@ -29,6 +31,7 @@ use sqlx::{
 use crate::config::{DatabaseConfig, Secret};
 
 use super::{StoreError, definitions::Definitions, schema, statements::Engine};
+use loads::Loads;
 use shared::{Member, Shared};
 use transaction::PostgresTransaction;
 
@@ -54,6 +57,7 @@ pub struct PostgresStore {
     /// Leases are renewed even when the pool is exhausted.
     lease_pool: PgPool,
     shared: Shared,
+    loads: Loads,
     /// What migrations connect with; it may hold a password, and so is never printed.
     url: Secret,
     pub(super) definitions: Definitions,
@@ -89,6 +93,7 @@ impl PostgresStore {
         let lease_pool = pool_options(2, acquire_timeout).connect_lazy_with(bounded);
         Ok(Self {
             shared: Shared::new(pool.clone()),
+            loads: Loads::new(&pool),
             pool,
             lease_pool,
             url: config.url.clone(),

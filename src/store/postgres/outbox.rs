@@ -190,6 +190,9 @@ const LOST_LEASES: &str = "
 
 impl PostgresStore {
     pub(in crate::store) async fn lost_leases(&self, run: &RunId) -> Result<i64, StoreError> {
+        if let Some(found) = self.loads.lost_leases.load(run.clone()).await? {
+            return Ok(found);
+        }
         let lost: Option<i64> = sqlx::query_scalar(LOST_LEASES)
             .bind(run.as_str())
             .fetch_optional(&self.pool)

@@ -97,6 +97,9 @@ pub(super) async fn apply_signals(
 
 impl PostgresStore {
     pub(in crate::store) async fn signals(&self, run: &RunId) -> Result<Vec<Signal>, StoreError> {
+        if let Some(found) = self.loads.signals.load(run.clone()).await? {
+            return Ok(found);
+        }
         let rows: Vec<SignalRow> = sqlx::query_as(SIGNALS)
             .bind(run.as_str())
             .fetch_all(&self.pool)

@@ -17,10 +17,10 @@ use crate::{
         StoreError,
         postgres::{
             acceptance::{LIVE_RUNS, TRY_LOCK_LIVE},
-            progress,
+            loads, progress,
             signals::SIGNALLED,
         },
-        rows::{LockedRow, LockedRun, RetryRow, RunRow, read_live_retry, read_run_id},
+        rows::{LockedRow, LockedRun, read_live_retry, read_run_id},
     },
 };
 
@@ -39,22 +39,6 @@ const LOCK_RUNS: &str = "
          where id = any ($1::text[])
            for no key update skip locked)
     select locked.*, clock_timestamp() as now from locked";
-
-const RUNS_OF: &str = "
-    select runs.id, runs.organization_id, root_run_id, source_run_id, status, waiting_for, created,
-           definition_hash, trigger_node_id, trigger_source, triggered_by, workflow_id,
-           workflow_version, workflow_owner_user_id, prop_values, variables, simulation_forks,
-           simulation_mode, is_simulation, is_dust_test, summary, total_cu, created_at,
-           started_at, finished_at, cancel_requested_at
-      from unnest($1::text[], $2::text[]) as wanted (organization_id, id)
-      join runs on runs.id = wanted.id and runs.organization_id = wanted.organization_id";
-
-const RETRIES_OF_RUNS: &str = "
-    select id, organization_id, source_run_id, run_id, root_run_id, ordinal, state, lane, request,
-           reason, triggered_by, refusal_reason, refusal_message, refusal_run_id,
-           refusal_retry_id, created_at, updated_at
-      from retries
-     where run_id = any ($1::text[])";
 
 const LIVE_RETRIES: &str = "
     select root_run_id, id, run_id from retries where root_run_id = any ($1::text[]) and live";
@@ -229,26 +213,11 @@ pub(super) async fn runs(
     if asked.is_empty() {
         return Ok(());
     }
-    // Each once: a run that two ask for is one row.
-    let wanted: BTreeMap<&str, &str> = asked
-        .iter()
-        .map(|one| (one.what.1.as_str(), one.what.0.as_str()))
-        .collect();
-    let (ids, organizations): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
-    let rows: Vec<RunRow> = sqlx::query_as(RUNS_OF)
-        .bind(organizations)
-        .bind(ids)
-        .fetch_all(db)
-        .await?;
-    let found: Vec<Run> = rows
-        .into_iter()
-        .map(Run::try_from)
-        .collect::<Result<_, _>>()?;
-    let found: HashMap<&str, &Run> = found.iter().map(|run| (run.id.as_str(), run)).collect();
+    let keys: Vec<_> = asked.iter().map(|one| one.what.clone()).collect();
+    let found = loads::runs(db, &keys).await?;
     for one in asked {
-        let run = found.get(one.what.1.as_str());
-        let run = run.filter(|run| run.organization_id == one.what.0);
-        let run = run.map(|run| Run::clone(run));
+        let run = found.get(&one.what.1);
+        let run = run.filter(|run| run.organization_id == one.what.0).cloned();
         one.is(run, out);
     }
     Ok(())
@@ -262,17 +231,8 @@ pub(super) async fn retries_of_runs(
     if asked.is_empty() {
         return Ok(());
     }
-    let rows: Vec<RetryRow> = sqlx::query_as(RETRIES_OF_RUNS)
-        .bind(ids(&asked))
-        .fetch_all(db)
-        .await?;
-    let mut found = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let retry = Retry::try_from(row)?;
-        if let Some(run) = retry.run_id.clone() {
-            found.insert(run, retry);
-        }
-    }
+    let keys: Vec<_> = asked.iter().map(|one| one.what.clone()).collect();
+    let found = loads::retries_of_runs(db, &keys).await?;
     for one in asked {
         let retry = found.get(&one.what).cloned();
         one.is(retry, out);

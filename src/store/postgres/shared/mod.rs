@@ -33,8 +33,8 @@ use round::Round;
 
 use super::super::StoreError;
 
-/// Rounds under way at a time: while one is answered, another one fills.
-const ROUNDS: usize = 3;
+/// Rounds under way at a time: while one is answered, the next one fills.
+const ROUNDS: usize = 1;
 
 /// The most flows of a round.
 const MOST_MEMBERS: usize = 64;
