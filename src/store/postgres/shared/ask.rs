@@ -35,7 +35,7 @@ pub(super) enum Ask {
     WaitingParents(RunId, Answer<Vec<RunId>>),
     UpdateRun(Box<LockedRun>, Answer<()>),
     InsertRun(Box<NewRun>, Answer<bool>),
-    InsertRetry(Box<(Retry, bool, Option<JsonText>)>, Answer<()>),
+    InsertRetry(Box<NewRetryRow>, Answer<()>),
     UpdateRetry(Box<(Retry, bool)>, Answer<()>),
     PutNodes(RunId, Vec<NodeRecord>, Answer<()>),
     CopyNodes(Copies, Answer<u64>),
@@ -57,6 +57,9 @@ pub(super) struct NewRun {
     pub(super) lane: Lane,
     pub(super) traceparent: Option<String>,
 }
+
+/// A retry to add, whether it lives, and the intent that it came as.
+pub(super) type NewRetryRow = (Retry, bool, Option<JsonText>);
 
 /// Records to copy from run to run.
 pub(super) struct Copies {
@@ -81,7 +84,15 @@ impl Ask {
             | Self::WaitingParents(..)
             | Self::Key(..) => false,
             Self::Other { writes, .. } => *writes,
-            _ => true,
+            Self::UpdateRun(..)
+            | Self::InsertRun(..)
+            | Self::InsertRetry(..)
+            | Self::UpdateRetry(..)
+            | Self::PutNodes(..)
+            | Self::CopyNodes(..)
+            | Self::PutOutbox(..)
+            | Self::TakeDue(..)
+            | Self::DeleteOutbox(..) => true,
         }
     }
 }
@@ -106,7 +117,7 @@ impl<Q, A: Send + 'static> Asked<Q, A> {
     }
 
     /// Sends its member away, to come again alone.
-    pub(super) fn is_contended(self, answers: &mut Answers) {
+    pub(super) fn send_away(self, answers: &mut Answers) {
         self.ends(Err(StoreError::Contended), answers);
     }
 
@@ -131,7 +142,7 @@ pub(super) struct Asks {
     signals: Vec<Asked<RunId, bool>>,
     parents: Vec<Asked<RunId, Vec<RunId>>>,
     new_runs: Vec<Asked<Box<NewRun>, bool>>,
-    new_retries: Vec<Asked<Box<(Retry, bool, Option<JsonText>)>, ()>>,
+    new_retries: Vec<Asked<Box<NewRetryRow>, ()>>,
     updates: Vec<Asked<Box<LockedRun>, ()>>,
     retry_updates: Vec<Asked<Box<(Retry, bool)>, ()>>,
     nodes: Vec<Asked<(RunId, Vec<NodeRecord>), ()>>,

@@ -82,16 +82,27 @@ const CHAIN_LENGTHS: &str = "
            select count(*) as length from line) as chain";
 
 const WAITING_PARENTS_OF: &str = "
-    select child.id, waiting.id
-      from runs as child
-      join children on children.run_id = child.root_run_id
-      join runs as parent on parent.id = children.parent_run_id
-      join runs as waiting on waiting.root_run_id = parent.root_run_id
-     where child.id = any ($1::text[])
-       and waiting.status = 'waiting'
-       and exists (
-        select 1 from nodes
-         where run_id = waiting.id and status = 'waiting' and type = 'trigger-workflow')";
+    select wanted.run_id, waiting.id
+      from unnest($1::text[]) as wanted (run_id)
+     cross join lateral (
+           select waiting.id
+             from runs as child
+             join children on children.run_id = child.root_run_id
+             join runs as parent on parent.id = children.parent_run_id
+            cross join lateral (
+                  select parent.root_run_id as id
+                  union all
+                  select retries.run_id
+                    from retries
+                   where retries.root_run_id = parent.root_run_id and retries.live) as of_chain
+             join runs as waiting on waiting.id = of_chain.id
+            where child.id = wanted.run_id
+              and waiting.status = 'waiting'
+              and exists (
+               select 1 from nodes
+                where run_id = waiting.id and status = 'waiting' and type = 'trigger-workflow')
+            -- One look for each, whatever the planner believes of the sizes.
+            offset 0) as waiting";
 
 const COPY_NODES_OF: &str = "
     with copied as (
@@ -179,7 +190,7 @@ pub(super) async fn lock_runs(
         if known.locks(&one.what, one.place) {
             wanted.push(one);
         } else {
-            one.is_contended(out);
+            one.send_away(out);
         }
     }
     if wanted.is_empty() {
@@ -199,7 +210,7 @@ pub(super) async fn lock_runs(
         match locked.remove(&one.what) {
             Some(run) => one.is(Some(run), out),
             // Somebody has it, or it is not there: alone, it finds out which.
-            None => one.is_contended(out),
+            None => one.send_away(out),
         }
     }
     Ok(())
@@ -316,7 +327,7 @@ pub(super) async fn live_runs(
             .fetch_one(&mut *db)
             .await?;
         if !is_ours {
-            one.is_contended(out);
+            one.send_away(out);
             continue;
         }
         let live: i64 = sqlx::query_scalar(LIVE_RUNS)

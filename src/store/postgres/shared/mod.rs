@@ -155,9 +155,11 @@ fn copy(error: &StoreError) -> StoreError {
     let cause =
         std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     let cause = sqlx::Error::Protocol(cause);
-    match error {
-        StoreError::Unavailable(_) => StoreError::Unavailable(cause),
-        StoreError::InDoubt(_) => StoreError::InDoubt(cause),
-        _ => StoreError::Contended,
+    if matches!(error, StoreError::InDoubt(_)) {
+        return StoreError::InDoubt(cause);
     }
+    if error.is_unavailable() {
+        return StoreError::Unavailable(cause);
+    }
+    StoreError::Contended
 }

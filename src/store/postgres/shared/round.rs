@@ -83,7 +83,7 @@ impl Known {
 
 /// What is to be done next.
 enum Next {
-    Statements(PostgresTransaction, Asks, Known),
+    Statements(PostgresTransaction, Box<Asks>, Known),
     Commit(PostgresTransaction, Vec<Answer<()>>, Option<Lane>),
     /// Somebody is between two statements, or it is over.
     Nothing,
@@ -197,7 +197,12 @@ impl Round {
         }
     }
 
-    async fn execute(&self, mut transaction: PostgresTransaction, asks: Asks, mut known: Known) {
+    async fn execute(
+        &self,
+        mut transaction: PostgresTransaction,
+        asks: Box<Asks>,
+        mut known: Known,
+    ) {
         // Dropped half way, the transaction is rolled back, and nobody gets an answer.
         let guard = Undone(self);
         let done = asks.execute(&mut transaction, &mut known).await;
@@ -243,7 +248,7 @@ impl State {
             return Next::Nothing;
         };
         if !self.asks.is_empty() {
-            let asks = mem::take(&mut self.asks);
+            let asks = Box::new(mem::take(&mut self.asks));
             return Next::Statements(transaction, asks, mem::take(&mut self.known));
         }
         self.is_over = true;

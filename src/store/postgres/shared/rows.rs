@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::PgConnection;
 
 use super::{
-    ask::{Answers, Asked, NewRun},
+    ask::{Answers, Asked, NewRetryRow, NewRun},
     batch::{Records, text},
 };
 use crate::{
@@ -194,7 +194,7 @@ pub(in super::super) async fn insert_runs(
 
 pub(in super::super) async fn insert_retries(
     db: &mut PgConnection,
-    asked: Vec<Asked<Box<(Retry, bool, Option<JsonText>)>, ()>>,
+    asked: Vec<Asked<Box<NewRetryRow>, ()>>,
     out: &mut Answers,
 ) -> Result<(), StoreError> {
     if asked.is_empty() {
