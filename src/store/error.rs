@@ -18,9 +18,6 @@ pub enum StoreError {
     /// The connection was lost during COMMIT: whether it is durable is unknown. Read again.
     #[error("the connection was lost during commit: the outcome is unknown")]
     InDoubt(#[source] sqlx::Error),
-    /// Another transaction was in the way; nothing was written. The same again, alone, waits for it.
-    #[error("another transaction is in the way")]
-    Contended,
     /// The engine refused a statement: a fault of this program or of its schema.
     #[error("the database refused a statement")]
     Driver(#[source] sqlx::Error),
@@ -88,7 +85,7 @@ impl StoreError {
     /// Whether the same transaction may well pass when it is run again: it met another one.
     pub(super) fn is_conflict(&self) -> bool {
         let (Self::Unavailable(error) | Self::Driver(error)) = self else {
-            return matches!(self, Self::Contended);
+            return false;
         };
         error.as_database_error().is_some_and(|e| {
             e.kind() == ErrorKind::UniqueViolation

@@ -105,13 +105,8 @@ fn later(from: Timestamp, by: Duration) -> Timestamp {
 const TRIES: u32 = 3;
 
 macro_rules! call {
-    (decide, $engine:expr, $name:ident, $($arg:ident),*) => { flow::$name($engine $(, $arg)*) };
-    (ask, $engine:expr, $name:ident, $($arg:ident),*) => { $engine.$name($($arg),*) };
-    // Whoever met another one shares no transaction with it.
-    (decide again, $engine:expr, $name:ident, $($arg:ident),*) => {
-        flow::$name(&$engine.alone() $(, $arg)*)
-    };
-    (ask again, $engine:expr, $name:ident, $($arg:ident),*) => { $engine.$name($($arg),*) };
+    (decide, $engine:ident, $name:ident, $($arg:ident),*) => { flow::$name($engine $(, $arg)*) };
+    (ask, $engine:ident, $name:ident, $($arg:ident),*) => { $engine.$name($($arg),*) };
 }
 
 macro_rules! ledger {
@@ -129,9 +124,6 @@ macro_rules! ledger {
                     let mut tries = 1;
                     loop {
                         let done = match self {
-                            Self::Postgres(engine) if tries > 1 => {
-                                call!($how again, engine, $name, $($arg),*).await
-                            }
                             Self::Postgres(engine) => call!($how, engine, $name, $($arg),*).await,
                             Self::Sqlite(engine) => call!($how, engine, $name, $($arg),*).await,
                         };

@@ -29,38 +29,14 @@ const GROWING: &[&str] = &[
 /// is under way, once, when the only process starts.
 const WHOLE: &[&str] = &["BACKLOG_DUE", "EXPIRE_LEASES", "FORGET_SENT"];
 
-/// What a round of the relay, of the rescuer, and of flows and reads that share statements runs, with
-/// its arguments.
+/// What a round runs, with its arguments.
 const ROUNDS: &[(&str, &str)] = &[
     ("LEASE_DUE", "(128, 128, 128, 30000000, 0)"),
     ("SWEEP", "('', 1000)"),
     ("SENT", ""),
     ("RESCUE_EXPIRED", ""),
     ("RESCUE_UNCLAIMED", ""),
-    (
-        "RUNS_OF",
-        "(array['org_big', 'org_big'], array['due_000000001', 'past_000000002'])",
-    ),
-    ("WAITING_PARENTS", "('due_000000001')"),
-    ("LOCK_RUNS", RUNS),
-    ("RETRIES_OF_RUNS", RUNS),
-    ("LIVE_RETRIES", RUNS),
-    ("HEADS", RUNS),
-    ("NEXT_ORDINALS", RUNS),
-    ("CHAIN_LENGTHS", RUNS),
-    ("SIGNALLED", RUNS),
-    ("WAITING_PARENTS_OF", RUNS),
-    ("TAKE_DUE_OF", RUNS),
-    ("DELETE_OUTBOX_OF", RUNS),
-    ("NODES_OF", RUNS),
-    ("LINES_OF", RUNS),
-    ("VARIABLE_WRITES_OF", RUNS),
-    ("SIGNALS_OF", RUNS),
-    ("LOST_LEASES_OF", RUNS),
 ];
-
-/// Arguments of what is asked for several runs.
-const RUNS: &str = "(array['due_000000001', 'due_000000002', 'past_000000003'])";
 
 /// How much there is of each: runs of the past, and runs that wait.
 const FEW: u32 = 5_000;

@@ -40,7 +40,6 @@ mod states;
 mod storage_gone;
 mod store_contract;
 mod store_pool;
-mod store_shared;
 mod store_sql;
 mod support;
 mod take_over;

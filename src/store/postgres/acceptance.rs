@@ -31,11 +31,8 @@ const KEEP: &str = "
 // One at a time counts, so that the last place is given once.
 const LOCK_LIVE: &str = "select pg_advisory_xact_lock(hashtextextended('live ' || $1, 0))";
 
-pub(super) const TRY_LOCK_LIVE: &str = "
-    select pg_try_advisory_xact_lock(hashtextextended('live ' || $1, 0))";
-
 // No further than it matters.
-pub(super) const LIVE_RUNS: &str = "
+const LIVE_RUNS: &str = "
     select count(*)
       from (select 1
               from runs

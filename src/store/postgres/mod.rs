@@ -8,12 +8,9 @@ mod children;
 mod dead_letters;
 mod intents;
 mod lease;
-mod loader;
-mod loads;
 mod outbox;
 mod progress;
 mod read;
-mod shared;
 mod signals;
 mod tokens;
 mod transaction;
@@ -23,7 +20,7 @@ mod workflows;
 use std::{collections::BTreeSet, str::FromStr, sync::LazyLock, time::Duration};
 
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, Transaction,
+    Connection, Executor, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -31,8 +28,6 @@ use sqlx::{
 use crate::config::{DatabaseConfig, Secret};
 
 use super::{StoreError, definitions::Definitions, schema, statements::Engine};
-use loads::Loads;
-use shared::{Member, Shared};
 use transaction::PostgresTransaction;
 
 /// A database that has had more of them is one that a newer version shares with this one.
@@ -42,9 +37,10 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     migrator
 });
 
-/// A connection that has been idle for longer is asked for a sign of life before it is used.
-const FRESH: Duration = Duration::from_secs(1);
-
+/// A dropped `begin()` may leave its session inside a transaction that nobody knows of; the next
+/// borrower's writes would be acknowledged and never committed. Nothing goes back to the pool
+/// before this has run.
+const LEAVE_ANY_TRANSACTION: &str = "rollback";
 const PING: &str = "select 1::bigint";
 const HAS_MIGRATIONS_TABLE: &str = "select to_regclass('_sqlx_migrations') is not null";
 const APPLIED_MIGRATIONS: &str = "select version from _sqlx_migrations where success";
@@ -56,8 +52,6 @@ pub struct PostgresStore {
     pool: PgPool,
     /// Leases are renewed even when the pool is exhausted.
     lease_pool: PgPool,
-    shared: Shared,
-    loads: Loads,
     /// What migrations connect with; it may hold a password, and so is never printed.
     url: Secret,
     pub(super) definitions: Definitions,
@@ -92,18 +86,11 @@ impl PostgresStore {
             .await?;
         let lease_pool = pool_options(2, acquire_timeout).connect_lazy_with(bounded);
         Ok(Self {
-            shared: Shared::new(pool.clone()),
-            loads: Loads::new(&pool),
             pool,
             lease_pool,
             url: config.url.clone(),
             definitions: Definitions::default(),
         })
-    }
-
-    /// The same, for a flow that met another one.
-    pub(super) fn alone(&self) -> Alone<'_> {
-        Alone(self)
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
@@ -145,32 +132,11 @@ impl PostgresStore {
 }
 
 impl Engine for PostgresStore {
-    type Transaction = Member;
-
-    async fn begin(&self) -> Result<Member, StoreError> {
-        self.shared.join().await
-    }
-}
-
-/// The same database, each flow in a transaction of its own, which waits for locks.
-#[derive(Debug)]
-pub(super) struct Alone<'a>(&'a PostgresStore);
-
-impl Engine for Alone<'_> {
     type Transaction = PostgresTransaction;
 
     async fn begin(&self) -> Result<PostgresTransaction, StoreError> {
-        Ok(PostgresTransaction(begin(&self.0.pool).await?))
+        Ok(PostgresTransaction(self.pool.begin().await?))
     }
-}
-
-/// Begins a transaction, whatever becomes of who wants it: a `begin()` that is dropped may leave its
-/// session inside a transaction that nobody knows of, and the next writes on it would be acknowledged
-/// and never committed.
-async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin().await }).await;
-    Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
 }
 
 fn connect_options(url: &Secret) -> Result<PgConnectOptions, StoreError> {
@@ -183,12 +149,12 @@ fn pool_options(connections: u32, acquire_timeout: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections.max(1))
         .acquire_timeout(acquire_timeout)
-        .test_before_acquire(false)
-        .before_acquire(|connection, about| {
+        .test_before_acquire(true)
+        .after_release(|connection, _| {
             Box::pin(async move {
-                if about.idle_for > FRESH {
-                    connection.ping().await?;
-                }
+                connection
+                    .execute(sqlx::raw_sql(LEAVE_ANY_TRANSACTION))
+                    .await?;
                 Ok(true)
             })
         })

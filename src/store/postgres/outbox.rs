@@ -9,7 +9,7 @@ use super::{
         Backlog, DueRow, Rescued, StoreError, Swept,
         rows::{OutboxRow, read_all, read_run_id},
     },
-    PostgresStore, begin, micros,
+    PostgresStore, micros,
     read::texts,
 };
 
@@ -190,9 +190,6 @@ const LOST_LEASES: &str = "
 
 impl PostgresStore {
     pub(in crate::store) async fn lost_leases(&self, run: &RunId) -> Result<i64, StoreError> {
-        if let Some(found) = self.loads.lost_leases.load(run.clone()).await? {
-            return Ok(found);
-        }
         let lost: Option<i64> = sqlx::query_scalar(LOST_LEASES)
             .bind(run.as_str())
             .fetch_optional(&self.pool)
@@ -242,7 +239,7 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.pool.begin().await?;
         let expired = sqlx::query(RESCUE_EXPIRED).execute(&mut *tx).await?;
         let unclaimed = sqlx::query(RESCUE_UNCLAIMED).execute(&mut *tx).await?;
         tx.commit().await.map_err(StoreError::at_commit)?;
@@ -269,7 +266,7 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn expire_leases(&self) -> Result<u64, StoreError> {
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.pool.begin().await?;
         let expired = sqlx::query(EXPIRE_LEASES).execute(&mut *tx).await?;
         sqlx::query(FORGET_SENT).execute(&mut *tx).await?;
         tx.commit().await.map_err(StoreError::at_commit)?;

@@ -159,11 +159,7 @@ impl PostgresStore {
         organization: &OrganizationId,
         id: &RunId,
     ) -> Result<Option<Run>, StoreError> {
-        let key = (organization.clone(), id.clone());
-        match self.loads.runs.load(key).await? {
-            Some(found) => Ok(found),
-            None => run(&self.pool, organization, id).await,
-        }
+        run(&self.pool, organization, id).await
     }
 
     pub(in crate::store) async fn runs(
@@ -187,9 +183,6 @@ impl PostgresStore {
         &self,
         hash: &DefinitionHash,
     ) -> Result<Option<JsonText>, StoreError> {
-        if let Some(found) = self.loads.definitions.load(hash.clone()).await? {
-            return Ok(found);
-        }
         let body: Option<String> = sqlx::query_scalar(DEFINITION)
             .bind(hash.as_str())
             .fetch_optional(&self.pool)
@@ -202,11 +195,6 @@ impl PostgresStore {
         run: &RunId,
         paths: Option<&[NodePath]>,
     ) -> Result<Vec<NodeRecord>, StoreError> {
-        if paths.is_none()
-            && let Some(found) = self.loads.nodes.load(run.clone()).await?
-        {
-            return Ok(found);
-        }
         let rows: Vec<NodeRow> = match paths {
             None => sqlx::query_as(NODES).bind(run.as_str()),
             Some(paths) => sqlx::query_as(NODES_AT)
@@ -222,9 +210,6 @@ impl PostgresStore {
         &self,
         runs: &[RunId],
     ) -> Result<Vec<(RunId, VariableWrite)>, StoreError> {
-        if let Some(found) = self.loads.writes.load(runs.to_vec()).await? {
-            return Ok(found);
-        }
         let rows: Vec<VariableWriteRow> = sqlx::query_as(VARIABLE_WRITES)
             .bind(texts(runs))
             .fetch_all(&self.pool)
@@ -233,9 +218,6 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn line(&self, run: &RunId) -> Result<Vec<RunId>, StoreError> {
-        if let Some(found) = self.loads.lines.load(run.clone()).await? {
-            return Ok(found);
-        }
         let ids: Vec<String> = sqlx::query_scalar(LINE)
             .bind(run.as_str())
             .fetch_all(&self.pool)
@@ -260,10 +242,7 @@ impl PostgresStore {
         &self,
         run: &RunId,
     ) -> Result<Option<Retry>, StoreError> {
-        match self.loads.retries.load(run.clone()).await? {
-            Some(found) => Ok(found),
-            None => retry_of_run(&self.pool, run).await,
-        }
+        retry_of_run(&self.pool, run).await
     }
 
     pub(in crate::store) async fn retries(

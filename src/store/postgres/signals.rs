@@ -31,7 +31,7 @@ const SIGNALS: &str = "
 const HAS_SIGNALS: &str = "
     select exists (select 1 from signals where run_id = $1 and not applied)";
 
-pub(super) const SIGNALLED: &str = "
+const SIGNALLED: &str = "
     select distinct run_id from signals where run_id = any ($1::text[]) and not applied";
 
 const APPLY_SIGNALS: &str = "
@@ -97,9 +97,6 @@ pub(super) async fn apply_signals(
 
 impl PostgresStore {
     pub(in crate::store) async fn signals(&self, run: &RunId) -> Result<Vec<Signal>, StoreError> {
-        if let Some(found) = self.loads.signals.load(run.clone()).await? {
-            return Ok(found);
-        }
         let rows: Vec<SignalRow> = sqlx::query_as(SIGNALS)
             .bind(run.as_str())
             .fetch_all(&self.pool)

@@ -42,9 +42,6 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn token(&self, id: &TokenId) -> Result<Option<Token>, StoreError> {
-        if let Some(found) = self.loads.tokens.load(id.clone()).await? {
-            return Ok(found);
-        }
         let row: Option<TokenRow> = sqlx::query_as(TOKEN)
             .bind(id.as_str())
             .fetch_optional(&self.pool)

@@ -94,15 +94,13 @@ pub(in crate::store) struct LockedRow {
 
 /// What a transaction may change of a run. It is read under the run's lock, changed, and written
 /// back whole.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::store) struct LockedRun {
     pub(in crate::store) run: Run,
     pub(in crate::store) owner: Option<String>,
     pub(in crate::store) epoch: i64,
     pub(in crate::store) until: Option<Timestamp>,
     pub(in crate::store) lost_leases: i64,
-    /// The plan that the run was created by, to be noted; what is noted stays.
-    pub(in crate::store) plan: Option<JsonText>,
     /// The time by the clock that decides leases.
     pub(in crate::store) now: Timestamp,
 }
@@ -115,7 +113,6 @@ impl LockedRow {
             epoch: self.lease_epoch,
             until: self.lease_until,
             lost_leases: self.lost_leases,
-            plan: None,
             now,
         })
     }

@@ -10,7 +10,7 @@ use super::{
 /// A signal.
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct SignalRow {
-    pub(in crate::store) run_id: String,
+    run_id: String,
     path: String,
     kind: String,
     body: String,
