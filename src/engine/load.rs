@@ -59,9 +59,11 @@ impl Engine {
         let Some(trigger) = trigger else {
             return Ok(Err("its trigger is missing".into()));
         };
-        let records = self.store.nodes(&run.id, None).await?;
-        let line = self.store.line(&run.id).await?;
-        let writes = self.store.variable_writes(&line).await?;
+        let writes = async {
+            let line = self.store.line(&run.id).await?;
+            self.store.variable_writes(&line).await
+        };
+        let (records, writes) = tokio::try_join!(self.store.nodes(&run.id, None), writes)?;
         let limits = ExpressionLimits::from(&self.limits);
         let state = RunState::new(definition, trigger, run, records, &writes, limits)?;
         Ok(Ok(state))

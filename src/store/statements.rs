@@ -57,9 +57,6 @@ pub(super) trait Statements {
     fn insert_run(&mut self, run: &Run, lane: Lane, traceparent: Option<&str>)
     -> impl Answer<bool>;
 
-    /// Notes the plan that a run was created by.
-    fn set_plan(&mut self, run: &RunId, plan: &JsonText) -> impl Answer<()>;
-
     /// Adds a definition, unless it is there.
     fn put_definition(&mut self, definition: &StoredDefinition) -> impl Answer<()>;
 

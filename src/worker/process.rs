@@ -46,9 +46,10 @@ pub struct WorkerParts {
     pub config: WorkerConfig,
 }
 
-/// The most messages of a lane that are here and not settled: settling takes milliseconds, and what
-/// is here is not with a worker that has time for it.
-const MOST_PREFETCH: u32 = 8;
+/// The most messages of a lane that are here and not settled. They are settled once their runs are
+/// created, which many do at once at little more than the cost of one; but what is here is not with
+/// a worker that has time for it.
+const MOST_PREFETCH: u32 = 32;
 
 /// A pool of slots that executes runs.
 #[derive(Debug, Clone)]

@@ -29,13 +29,19 @@ const GROWING: &[&str] = &[
 /// is under way, once, when the only process starts.
 const WHOLE: &[&str] = &["BACKLOG_DUE", "EXPIRE_LEASES", "FORGET_SENT"];
 
-/// What a round runs, with its arguments.
+/// What a round of the relay and of the rescuer asks, and some of what is asked for each run, with the
+/// arguments.
 const ROUNDS: &[(&str, &str)] = &[
     ("LEASE_DUE", "(128, 128, 128, 30000000, 0)"),
     ("SWEEP", "('', 1000)"),
     ("SENT", ""),
     ("RESCUE_EXPIRED", ""),
     ("RESCUE_UNCLAIMED", ""),
+    ("LOCK_RUN", "('due_000000001')"),
+    ("HEAD", "('due_000000001')"),
+    ("WAITING_PARENTS", "('due_000000001')"),
+    ("TAKE_DUE", "('due_000000001')"),
+    ("LOST_LEASES", "('due_000000001')"),
 ];
 
 /// How much there is of each: runs of the past, and runs that wait.

@@ -23,7 +23,7 @@ async fn promise_1_a_dropped_begin_loses_no_later_write() {
     let mut observer = PgConnection::connect(&ledger.url).await.unwrap();
     let began = Instant::now();
     let mut round = 0_u64;
-    while began.elapsed() < Duration::from_secs(2) {
+    while began.elapsed() < Duration::from_secs(2) || round <= 60 {
         let patience = Duration::from_micros(10 + (round % 30) * 20);
         let (organization, run) = (acme(), id(&format!("run_{round}")));
         let dropped = store.request_cancel(&organization, &run, now());
@@ -46,7 +46,6 @@ async fn promise_1_a_dropped_begin_loses_no_later_write() {
         assert_eq!(seen, 1, "acknowledged write {round} was never committed");
         round += 1;
     }
-    assert!(round > 50, "{round}");
     drop(observer);
     ledger.remove().await;
 }

@@ -116,7 +116,7 @@ pub(in crate::store) async fn create<E: Engine>(
     let source = &retry.source_run_id;
     copy(&mut tx, source, run, creation).await?;
     tx.put_nodes(run, &creation.records).await?;
-    tx.set_plan(run, &creation.plan).await?;
+    locked.plan = Some(creation.plan.clone());
     locked.run.created = true;
     locked.now = creation.now;
     start(&mut locked);

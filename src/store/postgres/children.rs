@@ -27,13 +27,20 @@ const WAITS_FOR_CHILD: &str = "
          where run_id = $1 and status in ('waiting', 'scheduled')
            and type = 'trigger-workflow')";
 
-// The node may be that of a retry of the run that started the child.
+// The node may be that of a retry of the run that started the child. Of a chain only its first run
+// and the run of its live retry can be waiting.
 const WAITING_PARENTS: &str = "
     select waiting.id
       from runs as child
       join children on children.run_id = child.root_run_id
       join runs as parent on parent.id = children.parent_run_id
-      join runs as waiting on waiting.root_run_id = parent.root_run_id
+     cross join lateral (
+           select parent.root_run_id as id
+           union all
+           select retries.run_id
+             from retries
+            where retries.root_run_id = parent.root_run_id and retries.live) as of_chain
+      join runs as waiting on waiting.id = of_chain.id
      where child.id = $1
        and waiting.status = 'waiting'
        -- Whatever else it waits for first.

@@ -37,7 +37,7 @@ const UPDATE_RUN: &str = "
     update runs
        set status = $2, waiting_for = $3, created = $4, summary = $5, total_cu = $6,
            started_at = $7, finished_at = $8, cancel_requested_at = $9, lease_owner = $10,
-           lease_epoch = $11, lease_until = $12, lost_leases = $13
+           lease_epoch = $11, lease_until = $12, lost_leases = $13, plan = coalesce($14, plan)
      where id = $1";
 
 const INSERT_RUN: &str = "
@@ -50,8 +50,6 @@ const INSERT_RUN: &str = "
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
             $20, $21, $22, $23, $24, $25, $26, $27, $28)
     on conflict (id) do nothing";
-
-const SET_PLAN: &str = "update runs set plan = $2 where id = $1";
 
 const PUT_OUTBOX: &str = "
     insert into outbox (run_id, organization_id, lane, due_at)
@@ -155,6 +153,7 @@ impl Statements for PostgresTransaction {
             .bind(locked.epoch)
             .bind(locked.until)
             .bind(locked.lost_leases)
+            .bind(locked.plan.as_ref().map(JsonText::as_str))
             .execute(self.db())
             .await?;
         Ok(())
@@ -198,15 +197,6 @@ impl Statements for PostgresTransaction {
             .execute(self.db())
             .await?;
         Ok(done.rows_affected() > 0)
-    }
-
-    async fn set_plan(&mut self, run: &RunId, plan: &JsonText) -> Result<(), StoreError> {
-        sqlx::query(SET_PLAN)
-            .bind(run.as_str())
-            .bind(plan.as_str())
-            .execute(self.db())
-            .await?;
-        Ok(())
     }
 
     async fn put_definition(&mut self, definition: &StoredDefinition) -> Result<(), StoreError> {

@@ -101,6 +101,8 @@ pub(in crate::store) struct LockedRun {
     pub(in crate::store) epoch: i64,
     pub(in crate::store) until: Option<Timestamp>,
     pub(in crate::store) lost_leases: i64,
+    /// The plan that the run was created by, to be noted; what is noted stays.
+    pub(in crate::store) plan: Option<JsonText>,
     /// The time by the clock that decides leases.
     pub(in crate::store) now: Timestamp,
 }
@@ -113,6 +115,7 @@ impl LockedRow {
             epoch: self.lease_epoch,
             until: self.lease_until,
             lost_leases: self.lost_leases,
+            plan: None,
             now,
         })
     }

@@ -20,10 +20,10 @@ use world::World;
 /// Four tests of so many on SQLite.
 const CASES: u64 = 2_500;
 /// One of so many on PostgreSQL: the same seeds.
-const CASES_ON_POSTGRES: u64 = 200;
+const CASES_ON_POSTGRES: u64 = 150;
 
 /// The longest that a case may take. It never waits, but shares the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 async fn play(ledger: Ledger, shard: u64, count: u64) {
     let world = World::new(ledger);
