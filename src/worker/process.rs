@@ -47,8 +47,8 @@ pub struct WorkerParts {
 }
 
 /// The most messages of a lane that are here and not settled. They are settled once their runs are
-/// created, which many do at once at little more than the cost of one; but what is here is not with
-/// a worker that has time for it.
+/// created, which takes some tens of milliseconds under load: fewer would leave slots empty. What is
+/// here is not with a worker that has time for it.
 const MOST_PREFETCH: u32 = 32;
 
 /// A pool of slots that executes runs.
