@@ -29,6 +29,7 @@ impl Drive<'_> {
     ) -> Result<Stopped, EngineError> {
         let summary = summary(status, why, &self.state);
         let now = self.engine.clock.now();
+        let may_have_signals = self.state.has_waits();
         match self
             .recorder
             .finish(|checkpoint| Finish {
@@ -36,6 +37,7 @@ impl Drive<'_> {
                 status,
                 summary,
                 now,
+                may_have_signals,
             })
             .await?
         {

@@ -59,11 +59,10 @@ impl Engine {
         let Some(trigger) = trigger else {
             return Ok(Err("its trigger is missing".into()));
         };
-        let writes = async {
-            let line = self.store.line(&run.id).await?;
-            self.store.variable_writes(&line).await
-        };
-        let (records, writes) = tokio::try_join!(self.store.nodes(&run.id, None), writes)?;
+        let (records, writes) = tokio::try_join!(
+            self.store.nodes(&run.id, None),
+            self.store.line_writes(&run.id)
+        )?;
         let limits = ExpressionLimits::from(&self.limits);
         let state = RunState::new(definition, trigger, run, records, &writes, limits)?;
         Ok(Ok(state))
@@ -86,6 +85,7 @@ impl Engine {
                 status,
                 summary: format!("The run can't be executed: {why}."),
                 now,
+                may_have_signals: true,
             };
             match recorder.finish(finish).await? {
                 Finished::Ended => return Ok(Stopped::Ended(status)),

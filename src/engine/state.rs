@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::next::Progress;
+use super::{next::Progress, waits::WAIT};
 use crate::{
     domain::{
         JsonError, JsonText, NodeError, NodeId, NodePath, NodeRecord, NodeStatus, Run, RunId,
@@ -214,6 +214,11 @@ impl RunState {
         });
         all.filter(|at| !self.reachable[at.node] && self.status(*at) == NodeStatus::Pending)
             .collect()
+    }
+
+    /// Whether somebody may end the wait of a node.
+    pub(super) fn has_waits(&self) -> bool {
+        self.definition.nodes().iter().any(|node| node.kind == WAIT)
     }
 
     pub(super) fn variables(&self) -> &Map<String, Value> {

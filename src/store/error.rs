@@ -82,6 +82,15 @@ impl StoreError {
         Self::InDoubt(error)
     }
 
+    /// Whether the engine said so itself, in good order: nothing was written.
+    pub(super) fn is_answered(&self) -> bool {
+        let (Self::Unavailable(error) | Self::Driver(error)) = self else {
+            return matches!(self, Self::Inconsistent { .. });
+        };
+        let answer = error.as_database_error();
+        answer.is_some_and(|e| !is_connection_loss(e))
+    }
+
     /// Whether the same transaction may well pass when it is run again: it met another one.
     pub(super) fn is_conflict(&self) -> bool {
         let (Self::Unavailable(error) | Self::Driver(error)) = self else {

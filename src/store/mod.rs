@@ -225,6 +225,10 @@ ledger! {
     /// The logged variable writes of these runs, run by run in the order given.
     ask fn variable_writes(&self, runs: &[RunId]) -> Vec<(RunId, VariableWrite)>;
 
+    /// The logged variable writes of a run's line, from the root of its chain to the run itself, by
+    /// their sources.
+    ask fn line_writes(&self, run: &RunId) -> Vec<(RunId, VariableWrite)>;
+
     /// An accepted retry of an organisation.
     ask fn retry(&self, organization: &OrganizationId, id: &RetryId) -> Option<Retry>;
 
@@ -349,6 +353,10 @@ ledger! {
     /// the outbox row goes, a queued retry becomes `claimed`, a created run becomes `running`
     /// (`started_at` is set at the first claim). A lease that had expired counts as lost.
     decide fn claim(&self, run: &RunId, owner: &str, ttl: Duration) -> Claimed;
+
+    /// The same for a retry's run that was never claimed before, where the engine can see at once that
+    /// there is no more to it: none otherwise.
+    decide fn claim_first(&self, run: &RunId, owner: &str, ttl: Duration) -> Option<Claim>;
 
     /// The claim of `owner`, a name used for one claim only, when its commit got no answer: none if
     /// it was not made, or did not last.

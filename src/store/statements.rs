@@ -3,7 +3,10 @@
 //! The flows in `flow/` decide, once for both engines; an engine only writes the statements out
 //! in its own SQL.
 
-use std::future::Future;
+use std::{
+    future::{Future, ready},
+    time::Duration,
+};
 
 use crate::domain::{
     JsonText, Lane, NodePath, NodeRecord, OrganizationId, Retry, RetryId, Run, RunId, Timestamp,
@@ -11,7 +14,8 @@ use crate::domain::{
 };
 
 use super::{
-    Earlier, IdempotencyKey, Signal, SignalKind, StoreError, StoredDefinition, rows::LockedRun,
+    Checkpoint, Claim, Creation, Earlier, Fence, Finish, Finished, IdempotencyKey, NewRetry,
+    Signal, SignalKind, StoreError, StoredDefinition, Written, rows::LockedRun,
 };
 
 /// The answer to a statement, some time.
@@ -20,12 +24,54 @@ pub(super) trait Answer<T>: Future<Output = Result<T, StoreError>> + Send {}
 impl<T, F: Future<Output = Result<T, StoreError>> + Send> Answer<T> for F {}
 
 /// An engine that begins transactions.
-pub(super) trait Engine: Sync {
+pub(super) trait Engine: Plain {
     /// Its transactions; one that is dropped is rolled back.
     type Transaction: Statements + Send;
 
     /// Begins a transaction that may write.
     fn begin(&self) -> impl Answer<Self::Transaction>;
+}
+
+/// The plain case of a flow, where an engine does it in one statement. None: it is not plain, or the
+/// engine has no such statement, and the flow decides. The same errors as the flow.
+pub(super) trait Plain: Sync {
+    /// The first retry that counts of an ended run.
+    fn accept_plain(
+        &self,
+        _new: &NewRetry,
+        _key: Option<&IdempotencyKey>,
+    ) -> impl Answer<Option<(Run, Retry)>> {
+        ready(Ok(None))
+    }
+
+    /// The first claim of a retry's run.
+    fn claim_plain(
+        &self,
+        _run: &RunId,
+        _owner: &str,
+        _ttl: Duration,
+    ) -> impl Answer<Option<Claim>> {
+        ready(Ok(None))
+    }
+
+    /// The creation of a claimed retry's run.
+    fn create_plain(&self, _fence: &Fence, _creation: &Creation) -> impl Answer<Option<Written>> {
+        ready(Ok(None))
+    }
+
+    /// A checkpoint of records.
+    fn checkpoint_plain(
+        &self,
+        _fence: &Fence,
+        _checkpoint: &Checkpoint,
+    ) -> impl Answer<Option<Written>> {
+        ready(Ok(None))
+    }
+
+    /// The end of a run that nothing came for.
+    fn finish_plain(&self, _fence: &Fence, _finish: &Finish) -> impl Answer<Option<Finished>> {
+        ready(Ok(None))
+    }
 }
 
 /// What is written into the nodes that a cancellation ends.

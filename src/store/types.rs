@@ -413,6 +413,8 @@ pub struct Finish {
     pub summary: String,
     /// When.
     pub now: Timestamp,
+    /// Whether the run may have signals, which its end has to know of.
+    pub may_have_signals: bool,
 }
 
 /// What became of a fenced write.

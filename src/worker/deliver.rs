@@ -39,6 +39,34 @@ struct Turn {
     _alone: Option<OwnedSemaphorePermit>,
 }
 
+impl Turn {
+    /// That of a run which is suspected of nothing.
+    const fn at_once(slot: Slot) -> Self {
+        Self {
+            _slot: slot,
+            _alone: None,
+        }
+    }
+}
+
+/// A run that was claimed.
+#[derive(Debug)]
+struct TakenOn {
+    claim: Claim,
+    /// When that began, at the latest.
+    claimed: Instant,
+    _turn: Turn,
+}
+
+/// Which claims of a run are meant.
+#[derive(Debug, Clone, Copy)]
+enum First {
+    /// Only its first one: nothing is known of the run that would have to be waited for.
+    Only,
+    /// Whichever it is.
+    OrNot,
+}
+
 impl Worker {
     /// Does what a message asks. What it leaves unsettled is settled by the caller.
     pub(super) async fn process(&self, work: Work, slot: Slot) -> Result<(), EngineError> {
@@ -49,26 +77,17 @@ impl Worker {
                 None => return Ok(()),
             },
         };
-        let Some(_turn) = self.turn(&run_id, &work, slot).await? else {
+        let Some(taken) = self.take_on(&run_id, &work, slot).await? else {
             return Ok(());
         };
-        let claimed = Instant::now();
-        let ttl = self.parts.config.lease();
-        let claim = match self.claim(&run_id, ttl).await? {
-            Claimed::Claimed(claim) => *claim,
-            Claimed::Refused => return Ok(()),
-            Claimed::NoSuchRun => {
-                tracing::warn!(%run_id, "a message names a run that is not in the ledger");
-                work.settlement.reject().await;
-                return Ok(());
-            }
-        };
+        let (claim, claimed) = (taken.claim, taken.claimed);
         faults::point("worker.claimed");
         if let Some(source) = &claim.run.source_run_id {
             Span::current().record("source_run_id", source.as_str());
         }
         self.record_wait(&claim);
         let signals = Signals::default();
+        let ttl = self.parts.config.lease();
         signals.lease.good_until(claimed + ttl * 2 / 3);
         let _holding = self
             .held
@@ -83,17 +102,59 @@ impl Worker {
         self.execute(&run_id, &claim, &signals).await
     }
 
+    /// Claims a run once it may be claimed; none if it can't be, or if the worker stops before.
+    async fn take_on(
+        &self,
+        run_id: &RunId,
+        work: &Work,
+        slot: Slot,
+    ) -> Result<Option<TakenOn>, StoreError> {
+        let claimed = Instant::now();
+        if let Some(Claimed::Claimed(claim)) = self.claim(run_id, First::Only).await? {
+            return Ok(Some(TakenOn {
+                claim: *claim,
+                claimed,
+                _turn: Turn::at_once(slot),
+            }));
+        }
+        let Some(turn) = self.turn(run_id, work, slot).await? else {
+            return Ok(None);
+        };
+        let claimed = Instant::now();
+        match self.claim(run_id, First::OrNot).await? {
+            Some(Claimed::Claimed(claim)) => Ok(Some(TakenOn {
+                claim: *claim,
+                claimed,
+                _turn: turn,
+            })),
+            Some(Claimed::NoSuchRun) => {
+                tracing::warn!(%run_id, "a message names a run that is not in the ledger");
+                work.settlement.reject().await;
+                Ok(None)
+            }
+            Some(Claimed::Refused) | None => Ok(None),
+        }
+    }
+
     /// Claims a run. Where the answer to the commit was lost, the lease may be ours, and nobody
     /// would renew it: so it is asked for, under a name that no other claim has.
-    async fn claim(&self, run_id: &RunId, ttl: Duration) -> Result<Claimed, StoreError> {
-        let store = &self.parts.store;
+    async fn claim(&self, run_id: &RunId, first: First) -> Result<Option<Claimed>, StoreError> {
+        let (store, ttl) = (&self.parts.store, self.parts.config.lease());
         let owner = format!(
             "{}/{}",
             self.name,
             self.claims.fetch_add(1, Ordering::Relaxed)
         );
         let began = Instant::now();
-        let mut error = match store.claim(run_id, &owner, ttl).await {
+        let claimed = |claim| Claimed::Claimed(Box::new(claim));
+        let done = match first {
+            First::Only => {
+                let claim = store.claim_first(run_id, &owner, ttl).await;
+                claim.map(|claim| claim.map(claimed))
+            }
+            First::OrNot => store.claim(run_id, &owner, ttl).await.map(Some),
+        };
+        let mut error = match done {
             Err(error @ StoreError::InDoubt(_)) => error,
             done => return done,
         };
@@ -109,7 +170,7 @@ impl Worker {
                 () = tokio::time::sleep(delay.next_delay()) => {}
             }
             match store.own_claim(run_id, &owner).await {
-                Ok(Some(claim)) => return Ok(Claimed::Claimed(Box::new(claim))),
+                Ok(Some(claim)) => return Ok(Some(claimed(claim))),
                 // Nothing was committed: the message goes back, and comes again.
                 Ok(None) => break,
                 Err(again) => error = again,
@@ -181,10 +242,7 @@ impl Worker {
     ) -> Result<Option<Turn>, StoreError> {
         let lost = self.parts.store.lost_leases(run_id).await?;
         if lost < SUSPECT_AFTER {
-            return Ok(Some(Turn {
-                _slot: slot,
-                _alone: None,
-            }));
+            return Ok(Some(Turn::at_once(slot)));
         }
         drop(slot);
         work.settlement.ack().await;

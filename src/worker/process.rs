@@ -204,6 +204,7 @@ impl Worker {
                 () = stop.cancelled() => return,
                 delivery = self.parts.broker.next(lanes) => delivery.into(),
                 work = self.direct.next(lanes) => work,
+                () = self.slots.wanted(lanes) => continue,
             };
             self.parts.hints.something_is_due();
             let (worker, slot) = (self.clone(), waiting.used());

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::{broker::Lanes, domain::PerLane};
 
@@ -25,6 +25,8 @@ struct Pool {
     permits: Arc<Semaphore>,
     /// Slots that were taken for work that has not come yet.
     waiting: AtomicU32,
+    /// Work that has come waits for a slot.
+    wanted: Notify,
 }
 
 impl Pool {
@@ -36,6 +38,7 @@ impl Pool {
                     .min(Semaphore::MAX_PERMITS),
             )),
             waiting: AtomicU32::new(0),
+            wanted: Notify::new(),
         })
     }
 
@@ -126,7 +129,25 @@ impl Slots {
 
     /// A slot for work that has come already, of whatever lane.
     pub(super) async fn take_for_work(&self) -> Slot {
-        take(&self.all).await
+        let taking = take(&self.all);
+        let ask = async {
+            self.all.wanted.notify_one();
+            std::future::pending::<()>().await;
+        };
+        // In this order: a slot that is let go is for whoever was first to wait for it.
+        tokio::select! {
+            biased;
+            slot = taking => slot,
+            () = ask => std::future::pending().await,
+        }
+    }
+
+    /// Waits until work that has come wants a slot: whoever holds one without work lets it go.
+    pub(super) async fn wanted(&self, lanes: Lanes) {
+        match lanes {
+            Lanes::All => self.all.wanted.notified().await,
+            Lanes::Interactive => std::future::pending().await,
+        }
     }
 }
 
@@ -148,6 +169,22 @@ mod tests {
             let slots = Slots::new(total);
             assert_eq!(slots.interactive.free(), interactive, "of {total}");
             assert_eq!(slots.all.free(), total - interactive, "of {total}");
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_has_come_gets_the_slot_that_waits_for_some() {
+        let slots = Slots::new(1);
+        let waiting = slots.take(Lanes::All).await;
+        let letting_go = async {
+            slots.wanted(Lanes::All).await;
+            drop(waiting);
+            // Behind the one who waits already.
+            slots.take(Lanes::All).await
+        };
+        tokio::select! {
+            slot = slots.take_for_work() => drop(slot),
+            _ = letting_go => panic!("the slot went to who has no work"),
         }
     }
 

@@ -149,6 +149,9 @@ pub(in crate::store) async fn accept_retry<E: Engine>(
     new: &NewRetry,
     key: Option<&IdempotencyKey>,
 ) -> Result<Result<Result<(Run, Retry), Refusal>, Earlier>, StoreError> {
+    if let Some(accepted) = engine.accept_plain(new, key).await? {
+        return Ok(Ok(Ok(accepted)));
+    }
     let mut tx = engine.begin().await?;
     if let Some(earlier) = earlier(&mut tx, key).await? {
         return Ok(Err(earlier));

@@ -52,6 +52,16 @@ pub(in crate::store) async fn claim<E: Engine>(
     Ok(Claimed::Claimed(Box::new(claim_of(locked, retry))))
 }
 
+/// The same for a retry's run that nobody ever claimed; none where there may be more to it.
+pub(in crate::store) async fn claim_first<E: Engine>(
+    engine: &E,
+    run: &RunId,
+    owner: &str,
+    ttl: Duration,
+) -> Result<Option<Claim>, StoreError> {
+    engine.claim_plain(run, owner, ttl).await
+}
+
 /// What `owner` took without hearing of it, if it did and the lease is good.
 pub(in crate::store) async fn own_claim<E: Engine>(
     engine: &E,
@@ -98,6 +108,9 @@ pub(in crate::store) async fn create<E: Engine>(
     fence: &Fence,
     creation: &Creation,
 ) -> Result<Written, StoreError> {
+    if let Some(written) = engine.create_plain(fence, creation).await? {
+        return Ok(written);
+    }
     let mut tx = engine.begin().await?;
     let Some(mut locked) = fenced(&mut tx, fence).await? else {
         return Ok(Written::LeaseLost);

@@ -11,7 +11,7 @@ mod signal;
 
 pub(super) use accept::{accept_intent, accept_retry, accept_start, import, retry_refusal};
 pub(super) use cancel::request_cancel;
-pub(super) use lease::{claim, create, own_claim, refuse, release};
+pub(super) use lease::{claim, claim_first, create, own_claim, refuse, release};
 pub(super) use progress::{checkpoint, finish, park};
 pub(super) use signal::{resume, time_out};
 

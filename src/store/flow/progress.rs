@@ -15,6 +15,9 @@ pub(in crate::store) async fn checkpoint<E: Engine>(
     fence: &Fence,
     checkpoint: &Checkpoint,
 ) -> Result<Written, StoreError> {
+    if let Some(written) = engine.checkpoint_plain(fence, checkpoint).await? {
+        return Ok(written);
+    }
     let mut tx = engine.begin().await?;
     let Some(mut locked) = fenced(&mut tx, fence).await? else {
         return Ok(Written::LeaseLost);
@@ -112,6 +115,9 @@ pub(in crate::store) async fn finish<E: Engine>(
     fence: &Fence,
     finish: &Finish,
 ) -> Result<Finished, StoreError> {
+    if let Some(finished) = engine.finish_plain(fence, finish).await? {
+        return Ok(finished);
+    }
     let mut tx = engine.begin().await?;
     let Some(mut locked) = fenced(&mut tx, fence).await? else {
         return Ok(Finished::LeaseLost);

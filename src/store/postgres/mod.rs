@@ -8,10 +8,13 @@ mod children;
 mod dead_letters;
 mod intents;
 mod lease;
+mod many;
 mod outbox;
+mod plain;
 mod progress;
 mod read;
 mod signals;
+mod together;
 mod tokens;
 mod transaction;
 mod workers;
@@ -20,7 +23,7 @@ mod workflows;
 use std::{collections::BTreeSet, str::FromStr, sync::LazyLock, time::Duration};
 
 use sqlx::{
-    Connection, Executor, PgConnection, PgPool,
+    Connection, PgConnection, PgPool, Postgres, Transaction,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -37,10 +40,9 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     migrator
 });
 
-/// A dropped `begin()` may leave its session inside a transaction that nobody knows of; the next
-/// borrower's writes would be acknowledged and never committed. Nothing goes back to the pool
-/// before this has run.
-const LEAVE_ANY_TRANSACTION: &str = "rollback";
+/// A connection that was idle for longer is asked for a sign of life before it is used.
+const IDLE: Duration = Duration::from_secs(1);
+
 const PING: &str = "select 1::bigint";
 const HAS_MIGRATIONS_TABLE: &str = "select to_regclass('_sqlx_migrations') is not null";
 const APPLIED_MIGRATIONS: &str = "select version from _sqlx_migrations where success";
@@ -55,6 +57,8 @@ pub struct PostgresStore {
     /// What migrations connect with; it may hold a password, and so is never printed.
     url: Secret,
     pub(super) definitions: Definitions,
+    plain: plain::Counters,
+    reads: many::Reads,
 }
 
 impl PostgresStore {
@@ -86,6 +90,8 @@ impl PostgresStore {
             .await?;
         let lease_pool = pool_options(2, acquire_timeout).connect_lazy_with(bounded);
         Ok(Self {
+            plain: plain::Counters::new(&pool),
+            reads: many::Reads::new(&pool),
             pool,
             lease_pool,
             url: config.url.clone(),
@@ -135,7 +141,18 @@ impl Engine for PostgresStore {
     type Transaction = PostgresTransaction;
 
     async fn begin(&self) -> Result<PostgresTransaction, StoreError> {
-        Ok(PostgresTransaction(self.pool.begin().await?))
+        begin(&self.pool).await.map(PostgresTransaction)
+    }
+}
+
+/// Begins a transaction, in a task of its own: a `begin()` that is dropped while it waits may leave
+/// its session inside a transaction that nobody knows of, and the next borrower's writes would be
+/// acknowledged and never committed. One that has begun is rolled back when it is dropped.
+async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let pool = pool.clone();
+    match tokio::spawn(async move { pool.begin().await }).await {
+        Ok(begun) => Ok(begun?),
+        Err(_) => Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)),
     }
 }
 
@@ -149,12 +166,12 @@ fn pool_options(connections: u32, acquire_timeout: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections.max(1))
         .acquire_timeout(acquire_timeout)
-        .test_before_acquire(true)
-        .after_release(|connection, _| {
+        .test_before_acquire(false)
+        .before_acquire(|connection, use_of_it| {
             Box::pin(async move {
-                connection
-                    .execute(sqlx::raw_sql(LEAVE_ANY_TRANSACTION))
-                    .await?;
+                if use_of_it.idle_for > IDLE {
+                    connection.ping().await?;
+                }
                 Ok(true)
             })
         })

@@ -9,7 +9,7 @@ use super::{
         Backlog, DueRow, Rescued, StoreError, Swept,
         rows::{OutboxRow, read_all, read_run_id},
     },
-    PostgresStore, micros,
+    PostgresStore, begin, micros,
     read::texts,
 };
 
@@ -239,7 +239,7 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool).await?;
         let expired = sqlx::query(RESCUE_EXPIRED).execute(&mut *tx).await?;
         let unclaimed = sqlx::query(RESCUE_UNCLAIMED).execute(&mut *tx).await?;
         tx.commit().await.map_err(StoreError::at_commit)?;
@@ -266,7 +266,7 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn expire_leases(&self) -> Result<u64, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool).await?;
         let expired = sqlx::query(EXPIRE_LEASES).execute(&mut *tx).await?;
         sqlx::query(FORGET_SENT).execute(&mut *tx).await?;
         tx.commit().await.map_err(StoreError::at_commit)?;

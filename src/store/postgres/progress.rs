@@ -1,6 +1,6 @@
 //! Definitions, nodes and writes of variables, many rows per statement.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
 
 use crate::domain::{JsonText, NodePath, NodeRecord, RunId, VariableWrite};
 
@@ -86,11 +86,11 @@ pub(super) async fn put_definition(
 }
 
 /// One column of many rows.
-fn column<'a, R, T>(rows: &'a [R], of: impl FnMut(&'a R) -> T) -> Vec<T> {
+pub(super) fn column<'a, R, T>(rows: &'a [R], of: impl FnMut(&'a R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
 
-fn text(json: Option<&JsonText>) -> Option<&str> {
+pub(super) fn text(json: Option<&JsonText>) -> Option<&str> {
     json.map(JsonText::as_str)
 }
 
@@ -103,10 +103,25 @@ pub(super) async fn put_nodes(
     if records.is_empty() {
         return Ok(());
     }
-    let histories: Vec<_> = records.iter().map(history).collect::<Result<_, _>>()?;
-    let origin = |r: &NodeRecord| r.origin_run_id.as_ref().map(ToString::to_string);
-    sqlx::query(PUT_NODES)
-        .bind(run.as_str())
+    let query = sqlx::query(PUT_NODES).bind(run.as_str());
+    let records: Vec<_> = records.iter().collect();
+    bind_records(query, &records)?.execute(db).await?;
+    Ok(())
+}
+
+/// Binds what the table `nodes` says of records, a column each: path, type, status, input, result,
+/// error, times, branch, attempts, effect, origin, extra.
+pub(super) fn bind_records<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    records: &[&'q NodeRecord],
+) -> Result<Query<'q, Postgres, PgArguments>, StoreError> {
+    let histories: Vec<_> = records
+        .iter()
+        .map(|record| history(record))
+        .collect::<Result<_, _>>()?;
+    let (attempts, effects): (Vec<_>, Vec<_>) = histories.into_iter().unzip();
+    let origin = |r: &&NodeRecord| r.origin_run_id.as_ref().map(ToString::to_string);
+    Ok(query
         .bind(column(records, |r| r.path.to_string()))
         .bind(column(records, |r| r.kind.as_str()))
         .bind(column(records, |r| r.status.as_str()))
@@ -117,13 +132,10 @@ pub(super) async fn put_nodes(
         .bind(column(records, |r| r.finished_at.as_deref()))
         .bind(column(records, |r| r.due_at.as_deref()))
         .bind(column(records, |r| r.branch.as_deref()))
-        .bind(column(&histories, |(attempts, _)| attempts.as_str()))
-        .bind(column(&histories, |(_, effect)| effect.as_deref()))
+        .bind(attempts)
+        .bind(effects)
         .bind(column(records, origin))
-        .bind(column(records, |r| text(r.extra.as_ref())))
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind(column(records, |r| text(r.extra.as_ref()))))
 }
 
 /// Copies records without their attempts; how many there were.

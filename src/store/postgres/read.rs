@@ -13,16 +13,9 @@ use super::{
         rows::{NodeRow, RetryRow, RunRow, VariableWriteRow, read_all, read_run_id},
     },
     PostgresStore,
+    many::{LineWritesOf, NodesOf, RetryOf, RunOf},
+    together::alone,
 };
-
-const RUN: &str = "
-    select id, organization_id, root_run_id, source_run_id, status, waiting_for, created,
-           definition_hash, trigger_node_id, trigger_source, triggered_by, workflow_id,
-           workflow_version, workflow_owner_user_id, prop_values, variables, simulation_forks,
-           simulation_mode, is_simulation, is_dust_test, summary, total_cu, created_at,
-           started_at, finished_at, cancel_requested_at
-      from runs
-     where organization_id = $1 and id = $2";
 
 const RUNS: &str = "
     select id, organization_id, root_run_id, source_run_id, status, waiting_for, created,
@@ -39,13 +32,6 @@ const RUNS: &str = "
      limit $3 offset $4";
 
 const DEFINITION: &str = "select body from definitions where hash = $1";
-
-const NODES: &str = "
-    select run_id, path, type, status, input, result, error, started_at, finished_at, due_at,
-           branch, attempts, effect, origin_run_id, extra
-      from nodes
-     where run_id = $1
-     order by position";
 
 const NODES_AT: &str = "
     select run_id, path, type, status, input, result, error, started_at, finished_at, due_at,
@@ -78,13 +64,6 @@ const RETRY: &str = "
       from retries
      where organization_id = $1 and id = $2";
 
-const RETRY_OF_RUN: &str = "
-    select id, organization_id, source_run_id, run_id, root_run_id, ordinal, state, lane, request,
-           reason, triggered_by, refusal_reason, refusal_message, refusal_run_id,
-           refusal_retry_id, created_at, updated_at
-      from retries
-     where run_id = $1";
-
 const RETRIES: &str = "
     select id, organization_id, source_run_id, run_id, root_run_id, ordinal, state, lane, request,
            reason, triggered_by, refusal_reason, refusal_message, refusal_run_id,
@@ -113,18 +92,13 @@ pub(super) async fn node(
     row.map(NodeRecord::try_from).transpose()
 }
 
-/// A run of an organisation, in or outside a transaction.
+/// A run of an organisation, in a transaction.
 pub(super) async fn run(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     organization: &OrganizationId,
     id: &RunId,
 ) -> Result<Option<Run>, StoreError> {
-    let row: Option<RunRow> = sqlx::query_as(RUN)
-        .bind(organization.as_str())
-        .bind(id.as_str())
-        .fetch_optional(db)
-        .await?;
-    row.map(Run::try_from).transpose()
+    alone(db, RunOf(organization.clone(), id.clone())).await
 }
 
 /// Whether there is a retry, and the intent that it came as, in or outside a transaction.
@@ -141,16 +115,12 @@ pub(super) async fn intent(
     Ok(row.map(|intent| intent.map(JsonText::trusted)))
 }
 
-/// The retry that a run is the outcome of, in or outside a transaction.
+/// The retry that a run is the outcome of, in a transaction.
 pub(super) async fn retry_of_run(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     run: &RunId,
 ) -> Result<Option<Retry>, StoreError> {
-    let row: Option<RetryRow> = sqlx::query_as(RETRY_OF_RUN)
-        .bind(run.as_str())
-        .fetch_optional(db)
-        .await?;
-    row.map(Retry::try_from).transpose()
+    alone(db, RetryOf(run.clone())).await
 }
 
 impl PostgresStore {
@@ -159,7 +129,8 @@ impl PostgresStore {
         organization: &OrganizationId,
         id: &RunId,
     ) -> Result<Option<Run>, StoreError> {
-        run(&self.pool, organization, id).await
+        let asked = RunOf(organization.clone(), id.clone());
+        self.reads.run.read(asked).await
     }
 
     pub(in crate::store) async fn runs(
@@ -195,14 +166,14 @@ impl PostgresStore {
         run: &RunId,
         paths: Option<&[NodePath]>,
     ) -> Result<Vec<NodeRecord>, StoreError> {
-        let rows: Vec<NodeRow> = match paths {
-            None => sqlx::query_as(NODES).bind(run.as_str()),
-            Some(paths) => sqlx::query_as(NODES_AT)
-                .bind(run.as_str())
-                .bind(texts(paths)),
-        }
-        .fetch_all(&self.pool)
-        .await?;
+        let Some(paths) = paths else {
+            return self.reads.nodes.read(NodesOf(run.clone())).await;
+        };
+        let rows: Vec<NodeRow> = sqlx::query_as(NODES_AT)
+            .bind(run.as_str())
+            .bind(texts(paths))
+            .fetch_all(&self.pool)
+            .await?;
         read_all(rows)
     }
 
@@ -215,6 +186,13 @@ impl PostgresStore {
             .fetch_all(&self.pool)
             .await?;
         read_all(rows)
+    }
+
+    pub(in crate::store) async fn line_writes(
+        &self,
+        run: &RunId,
+    ) -> Result<Vec<(RunId, VariableWrite)>, StoreError> {
+        self.reads.line_writes.read(LineWritesOf(run.clone())).await
     }
 
     pub(in crate::store) async fn line(&self, run: &RunId) -> Result<Vec<RunId>, StoreError> {
@@ -242,7 +220,7 @@ impl PostgresStore {
         &self,
         run: &RunId,
     ) -> Result<Option<Retry>, StoreError> {
-        retry_of_run(&self.pool, run).await
+        self.reads.retry_of_run.read(RetryOf(run.clone())).await
     }
 
     pub(in crate::store) async fn retries(

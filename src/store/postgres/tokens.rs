@@ -8,16 +8,12 @@ use super::{
         rows::{TokenRow, read_all},
     },
     PostgresStore,
+    many::TokenOf,
 };
 
 const INSERT_TOKEN: &str = "
     insert into tokens (id, organization_id, name, secret_hash, scopes, created_at)
     values ($1, $2, $3, $4, $5, $6)";
-
-const TOKEN: &str = "
-    select id, organization_id, name, secret_hash, scopes, created_at, revoked_at
-      from tokens
-     where id = $1 and revoked_at is null";
 
 const TOKENS: &str = "
     select id, organization_id, name, secret_hash, scopes, created_at, revoked_at
@@ -42,11 +38,7 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn token(&self, id: &TokenId) -> Result<Option<Token>, StoreError> {
-        let row: Option<TokenRow> = sqlx::query_as(TOKEN)
-            .bind(id.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(Token::try_from).transpose()
+        self.reads.token.read(TokenOf(id.clone())).await
     }
 
     pub(in crate::store) async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -19,19 +19,19 @@ use super::{
 /// A transaction under way; dropped, it is rolled back.
 pub(in crate::store) struct PostgresTransaction(pub(super) Transaction<'static, Postgres>);
 
-// Locks the row, not its key: others may refer to it meanwhile.
+// Locks the row, not its key: others may refer to it meanwhile. The clock is read after the lock was
+// waited for.
 const LOCK_RUN: &str = "
-    select id, organization_id, root_run_id, source_run_id, status, waiting_for, created,
-           definition_hash, trigger_node_id, trigger_source, triggered_by, workflow_id,
-           workflow_version, workflow_owner_user_id, prop_values, variables, simulation_forks,
-           simulation_mode, is_simulation, is_dust_test, summary, total_cu, created_at,
-           started_at, finished_at, cancel_requested_at, lease_owner, lease_epoch, lease_until,
-           lost_leases
-      from runs
-     where id = $1
-       for no key update";
-
-const CLOCK: &str = "select clock_timestamp()";
+    select locked.*, clock_timestamp() as now
+      from (select id, organization_id, root_run_id, source_run_id, status, waiting_for, created,
+                   definition_hash, trigger_node_id, trigger_source, triggered_by, workflow_id,
+                   workflow_version, workflow_owner_user_id, prop_values, variables,
+                   simulation_forks, simulation_mode, is_simulation, is_dust_test, summary,
+                   total_cu, created_at, started_at, finished_at, cancel_requested_at,
+                   lease_owner, lease_epoch, lease_until, lost_leases
+              from runs
+             where id = $1
+               for no key update) as locked";
 
 const UPDATE_RUN: &str = "
     update runs
@@ -105,6 +105,14 @@ const CHAIN_LENGTH: &str = "
     )
     select count(*) from line";
 
+/// A locked run, and when it was locked.
+#[derive(sqlx::FromRow)]
+struct TimedRow {
+    #[sqlx(flatten)]
+    locked: LockedRow,
+    now: Timestamp,
+}
+
 impl PostgresTransaction {
     fn db(&mut self) -> &mut PgConnection {
         &mut self.0
@@ -125,16 +133,11 @@ impl Statements for PostgresTransaction {
     }
 
     async fn lock_run(&mut self, id: &RunId) -> Result<Option<LockedRun>, StoreError> {
-        let row: Option<LockedRow> = sqlx::query_as(LOCK_RUN)
+        let row: Option<TimedRow> = sqlx::query_as(LOCK_RUN)
             .bind(id.as_str())
             .fetch_optional(self.db())
             .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        // The clock is read after the lock was waited for.
-        let now: Timestamp = sqlx::query_scalar(CLOCK).fetch_one(self.db()).await?;
-        row.at(now).map(Some)
+        row.map(|row| row.locked.at(row.now)).transpose()
     }
 
     async fn update_run(&mut self, locked: &LockedRun) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use super::{
         NewWorkflow, StoreError,
         rows::{WorkflowRow, WorkflowVariableRow, read_all},
     },
-    PostgresStore, progress,
+    PostgresStore, begin, progress,
 };
 
 // Another definition is another version.
@@ -100,7 +100,7 @@ impl PostgresStore {
         &self,
         new: &NewWorkflow,
     ) -> Result<Workflow, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = begin(&self.pool).await?;
         progress::put_definition(&mut tx, &new.definition).await?;
         let row: WorkflowRow = sqlx::query_as(PUT_WORKFLOW)
             .bind(new.organization_id.as_str())

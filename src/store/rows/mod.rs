@@ -9,7 +9,7 @@ mod signal;
 mod workflow;
 
 pub(super) use node::{NodeRow, VariableWriteRow, history};
-pub(super) use retry::RetryRow;
+pub(super) use retry::{ClaimedRow, RetryRow};
 pub(super) use run::{LockedRow, LockedRun, RunRow};
 pub(super) use signal::SignalRow;
 pub(super) use workflow::{WorkflowRow, WorkflowVariableRow};

@@ -9,7 +9,7 @@ use super::{super::StoreError, Place};
 /// A node's record.
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct NodeRow {
-    run_id: String,
+    pub(in crate::store) run_id: String,
     path: String,
     #[sqlx(rename = "type")]
     kind: String,

@@ -1,8 +1,11 @@
 //! Accepted retries.
 
-use crate::domain::{JsonText, Lane, Refusal, RefusalReason, Retry, RetryState, Timestamp};
+use crate::domain::{JsonText, Lane, Refusal, RefusalReason, Retry, RetryState, Run, Timestamp};
 
-use super::{super::StoreError, Place};
+use super::{
+    super::{Claim, Fence, StoreError},
+    Place, RunRow,
+};
 
 /// An accepted retry.
 #[derive(sqlx::FromRow)]
@@ -62,6 +65,60 @@ impl TryFrom<RetryRow> for Retry {
             refusal,
             created_at: row.created_at,
             updated_at: row.updated_at,
+        })
+    }
+}
+
+/// A retry's run that was just claimed for the first time, and the retry.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct ClaimedRow {
+    #[sqlx(flatten)]
+    run: RunRow,
+    lease_epoch: i64,
+    retry_id: String,
+    retry_source_run_id: String,
+    ordinal: Option<i64>,
+    state: String,
+    lane: String,
+    request: String,
+    reason: Option<String>,
+    retry_triggered_by: Option<String>,
+    retry_created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl TryFrom<ClaimedRow> for Claim {
+    type Error = StoreError;
+
+    fn try_from(row: ClaimedRow) -> Result<Self, StoreError> {
+        let run = Run::try_from(row.run)?;
+        let retry = RetryRow {
+            id: row.retry_id,
+            organization_id: run.organization_id.to_string(),
+            source_run_id: row.retry_source_run_id,
+            run_id: Some(run.id.to_string()),
+            root_run_id: Some(run.root_run_id.to_string()),
+            ordinal: row.ordinal,
+            state: row.state,
+            lane: row.lane,
+            request: row.request,
+            reason: row.reason,
+            triggered_by: row.retry_triggered_by,
+            refusal_reason: None,
+            refusal_message: None,
+            refusal_run_id: None,
+            refusal_retry_id: None,
+            created_at: row.retry_created_at,
+            updated_at: row.updated_at,
+        };
+        Ok(Self {
+            fence: Fence {
+                run_id: run.id.clone(),
+                epoch: row.lease_epoch,
+            },
+            retry: Some(retry.try_into()?),
+            lost_leases: 0,
+            run,
         })
     }
 }

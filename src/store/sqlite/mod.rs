@@ -39,7 +39,12 @@ use crate::{
     faults,
 };
 
-use super::{StoreError, definitions::Definitions, schema, statements::Engine};
+use super::{
+    StoreError,
+    definitions::Definitions,
+    schema,
+    statements::{Engine, Plain},
+};
 pub use lock::ServingLock;
 use transaction::SqliteTransaction;
 
@@ -174,6 +179,9 @@ impl SqliteStore {
         Ok(())
     }
 }
+
+// A statement costs no round trip here: the flows are as good.
+impl Plain for SqliteStore {}
 
 impl Engine for SqliteStore {
     type Transaction = SqliteTransaction;

@@ -217,6 +217,14 @@ impl SqliteStore {
         read_all(rows)
     }
 
+    pub(in crate::store) async fn line_writes(
+        &self,
+        run: &RunId,
+    ) -> Result<Vec<(RunId, VariableWrite)>, StoreError> {
+        let line = self.line(run).await?;
+        self.variable_writes(&line).await
+    }
+
     pub(in crate::store) async fn line(&self, run: &RunId) -> Result<Vec<RunId>, StoreError> {
         let ids: Vec<String> = sqlx::query_scalar(LINE)
             .bind(run.as_str())

@@ -29,7 +29,7 @@ async fn an_intent_that_is_acked_before_it_is_stored_is_caught() {
         day.patience = SOON / 2;
         row.live_through(Death::at("intent.received", 1), day).await;
     });
-    assert_caught(found.await, &["GET /v1/runs/published_"]);
+    assert_caught(Box::pin(found).await, &["GET /v1/runs/published_"]);
 }
 
 /// All leases are over before their time: the clock of the database has jumped. What was called

@@ -2,7 +2,7 @@
 
 use redrive::{
     domain::{NodeRecord, NodeStatus, RunStatus, WaitingFor},
-    store::{Claim, Finished, Parking, Resumed, Signal, SignalKind, TimedOut},
+    store::{Claim, Finish, Finished, Parking, Resumed, Signal, SignalKind, TimedOut},
 };
 
 use crate::support::{
@@ -102,7 +102,9 @@ pub(super) async fn only_a_node_that_waits_is_resumed(ledger: &Ledger) {
     assert_eq!(elsewhere, Resumed::NotFound);
     assert_eq!(store.signals(&id("run_a")).await.unwrap(), []);
 
-    let ended = store.finish(&held.fence, &finish(RunStatus::Failure)).await;
+    let ended = store
+        .finish(&held.fence, &end_that_may_meet_signals())
+        .await;
     assert_eq!(ended.unwrap(), Finished::Ended);
     let late = resume(ledger, "approve", "1").await;
     assert!(matches!(late, Resumed::Skipped(why) if why.contains("the run has ended (failure)")));
@@ -112,7 +114,9 @@ pub(super) async fn a_resume_that_meets_the_worker_is_not_lost(ledger: &Ledger) 
     let store = &ledger.store;
     let held = held(ledger).await;
     assert_eq!(resume(ledger, "approve", "1").await, Resumed::Resumed);
-    let ended = store.finish(&held.fence, &finish(RunStatus::Failure)).await;
+    let ended = store
+        .finish(&held.fence, &end_that_may_meet_signals())
+        .await;
     assert_eq!(ended.unwrap(), Finished::SignalsPending);
     assert_eq!(run(store, "run_a").await.status, RunStatus::Running);
 
@@ -168,4 +172,11 @@ pub(super) async fn promise_4_a_worker_without_its_lease_ends_no_wait(ledger: &L
     let late = store.time_out(&lost, &id("approve"), now()).await;
     assert_eq!(late.unwrap(), TimedOut::LeaseLost);
     assert_eq!(store.signals(&id("run_a")).await.unwrap(), []);
+}
+
+fn end_that_may_meet_signals() -> Finish {
+    Finish {
+        may_have_signals: true,
+        ..finish(RunStatus::Failure)
+    }
 }

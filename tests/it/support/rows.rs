@@ -171,6 +171,7 @@ pub(crate) fn finish(status: RunStatus) -> Finish {
         status,
         summary: "It ended.".into(),
         now: now(),
+        may_have_signals: false,
     }
 }
 
