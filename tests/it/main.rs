@@ -28,6 +28,7 @@ mod kinds;
 mod limits;
 mod loops;
 mod mixtures;
+mod plain;
 mod poison;
 mod policies;
 mod pool;

@@ -31,8 +31,8 @@ pub(super) trait Together: Send + Sync + Sized + 'static {
         self.id().len()
     }
 
-    /// Asks for all of them, in one statement. None: alone, by other statements, it may be another
-    /// matter.
+    /// Asks for all of them: one statement, written or not as a whole. None: alone, by other
+    /// statements, it may be another matter. Never dropped before it is done.
     fn ask(
         db: &mut PgConnection,
         all: &[Self],
@@ -56,7 +56,31 @@ struct Asked<Q: Together> {
 
 struct Queue<Q: Together> {
     waiting: VecDeque<Asked<Q>>,
+    /// What the writes under way are about.
+    written: HashSet<String>,
     lanes: usize,
+}
+
+impl<Q: Together> Queue<Q> {
+    /// The next ones. Writes that are about the same come one after the other.
+    fn take(&mut self) -> Vec<Asked<Q>> {
+        let (mut batch, mut later) = (Vec::<Asked<Q>>::new(), VecDeque::new());
+        let mut bytes = 0;
+        while batch.len() < MOST && bytes < MOST_BYTES {
+            let Some(asked) = self.waiting.pop_front() else {
+                break;
+            };
+            if !Q::WRITES || self.written.insert(asked.question.id().to_owned()) {
+                bytes += asked.question.bytes();
+                batch.push(asked);
+            } else {
+                later.push_back(asked);
+            }
+        }
+        later.append(&mut self.waiting);
+        self.waiting = later;
+        batch
+    }
 }
 
 /// Who asks for one kind of statement. Cheap to clone; all clones are one.
@@ -84,6 +108,7 @@ impl<Q: Together> Counter<Q> {
     pub(super) fn new(pool: PgPool) -> Self {
         let queue = Queue {
             waiting: VecDeque::new(),
+            written: HashSet::new(),
             lanes: LANES,
         };
         Self {
@@ -132,23 +157,55 @@ impl<Q: Together> Counter<Q> {
         with(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Answers until nobody waits.
+    /// Answers until nobody waits but for those whom another lane answers next.
     async fn serve(self) {
         let lane = Lane(&self);
         loop {
             let batch = self.queue(|queue| {
-                let batch = take(&mut queue.waiting);
-                if batch.is_empty() {
-                    queue.lanes += 1;
-                }
+                let batch = queue.take();
+                queue.lanes += usize::from(batch.is_empty());
                 batch
             });
             if batch.is_empty() {
                 break;
             }
-            answer(&self.pool, batch).await;
+            self.answer(batch).await;
         }
         mem::forget(lane);
+    }
+
+    async fn answer(&self, batch: Vec<Asked<Q>>) {
+        let (questions, answers): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|asked| (asked.question, asked.answer))
+            .unzip();
+        let asked = {
+            let _underway = Underway(self, &questions);
+            match self.pool.acquire().await {
+                Ok(mut db) => Ok(Q::ask(&mut db, &questions).await),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let done = match asked {
+            Ok(done) => done,
+            Err(text) => return tell(answers, || Err(unavailable(&text))),
+        };
+        match done {
+            Ok(done) => {
+                for (answer, done) in answers.into_iter().zip(done) {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(Ok(done));
+                }
+            }
+            Err(error) if error.is_answered() => {
+                tracing::debug!(%error, "a statement for many was refused: each goes alone");
+                tell(answers, || Ok(None));
+            }
+            Err(error) => {
+                let text = error.to_string();
+                tell(answers, || Err(lost::<Q>(&text)));
+            }
+        }
     }
 }
 
@@ -170,53 +227,16 @@ impl<Q: Together> Drop for Lane<'_, Q> {
     }
 }
 
-/// The next ones; of writes that are about the same only the first.
-fn take<Q: Together>(waiting: &mut VecDeque<Asked<Q>>) -> Vec<Asked<Q>> {
-    let (mut batch, mut later) = (Vec::<Asked<Q>>::new(), VecDeque::new());
-    let (mut known, mut bytes) = (HashSet::new(), 0);
-    while batch.len() < MOST && bytes < MOST_BYTES {
-        let Some(asked) = waiting.pop_front() else {
-            break;
-        };
-        if !Q::WRITES || known.insert(asked.question.id().to_owned()) {
-            bytes += asked.question.bytes();
-            batch.push(asked);
-        } else {
-            later.push_back(asked);
-        }
-    }
-    later.append(waiting);
-    *waiting = later;
-    batch
-}
+/// Writes under way; others about the same may follow when it is dropped.
+struct Underway<'a, Q: Together>(&'a Counter<Q>, &'a [Q]);
 
-async fn answer<Q: Together>(pool: &PgPool, batch: Vec<Asked<Q>>) {
-    let (questions, answers): (Vec<_>, Vec<_>) = batch
-        .into_iter()
-        .map(|asked| (asked.question, asked.answer))
-        .unzip();
-    let done = match pool.acquire().await {
-        Ok(mut db) => Q::ask(&mut db, &questions).await,
-        Err(error) => {
-            let text = error.to_string();
-            return tell(answers, || Err(unavailable(&text)));
-        }
-    };
-    match done {
-        Ok(done) => {
-            for (answer, done) in answers.into_iter().zip(done) {
-                // Whoever asked may be gone.
-                let _ = answer.send(Ok(done));
+impl<Q: Together> Drop for Underway<'_, Q> {
+    fn drop(&mut self) {
+        self.0.queue(|queue| {
+            for question in self.1 {
+                queue.written.remove(question.id());
             }
-        }
-        Err(error) if error.is_answered() => {
-            tracing::debug!(%error, "a statement for many was refused: each goes alone");
-            tell(answers, || Ok(None));
-        }
-        Err(error) => {
-            let text = error.to_string();
-            tell(answers, || Err(lost::<Q>(&text)));
-        }
+        });
     }
 }
 

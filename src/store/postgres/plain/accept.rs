@@ -11,9 +11,10 @@ use super::super::{
 };
 use crate::domain::{Retry, Run, RunId, WaitingFor};
 
-// What an ended run is does not change. That its chain has no live retry and it has none that counts
-// is what two unique indexes say in the end: whoever comes second is left out. A key is
-// locked as the flow locks it; one that is there ends the whole statement.
+// What an ended run is does not change. The chain is locked by its root and a key as the flow locks
+// them, but nobody is waited for. What was decided between the statement's beginning and the lock it
+// finds in unique indexes: a chain with a live retry and a run with one that counts are left out, and a
+// key that is there ends the whole statement.
 const ACCEPT_PLAIN: &str = "
     with asked as (
         select *
@@ -23,7 +24,8 @@ const ACCEPT_PLAIN: &str = "
                       $17::text[], $18::boolean[], $19::boolean[], $20::text[],
                       $21::timestamptz[], $22::text[], $23::text[], $24::text[], $25::text[],
                       $26::text[], $27::text[], $28::text[], $29::timestamptz[],
-                      $30::boolean[], $31::bigint[], $32::text[], $33::text[], $34::timestamptz[], $35::timestamptz[])
+                      $30::boolean[], $31::bigint[], $32::text[], $33::text[],
+                      $34::timestamptz[], $35::timestamptz[])
                as asked (id, organization_id, root_run_id, source_run_id, waiting_for,
                          definition_hash, trigger_node_id, trigger_source, triggered_by,
                          workflow_id, workflow_owner_user_id, workflow_version, prop_values,
@@ -37,6 +39,7 @@ const ACCEPT_PLAIN: &str = "
           from asked
           join runs as source on source.organization_id = asked.organization_id
                              and source.id = asked.source_run_id
+          join runs as root on root.id = asked.root_run_id
          where source.created and source.root_run_id = asked.root_run_id
            and (source.status in ('failure', 'cancelled')
                 or source.status = 'partial' and asked.include_partial)
@@ -59,6 +62,8 @@ const ACCEPT_PLAIN: &str = "
                       join retries on retries.run_id = line.run_id
                 )
                 select count(*) from line)
+         order by root.id
+           for no key update of root skip locked
     ), reserved as (
         insert into retries (
             id, organization_id, source_run_id, run_id, root_run_id, ordinal, state, live, lane,
@@ -157,54 +162,57 @@ impl Together for Acceptance {
         db: &mut PgConnection,
         all: &[Self],
     ) -> Result<Vec<Option<(Run, Retry)>>, StoreError> {
+        let asked = &first_of_each_key(all);
         let query = sqlx::query_scalar(ACCEPT_PLAIN)
-            .bind(column(all, |one| one.run().id.as_str()))
-            .bind(column(all, |one| one.run().organization_id.as_str()))
-            .bind(column(all, |one| one.root.as_str()))
-            .bind(column(all, |one| one.retry().source_run_id.as_str()))
-            .bind(column(all, |one| {
+            .bind(column(asked, |one| one.run().id.as_str()))
+            .bind(column(asked, |one| one.run().organization_id.as_str()))
+            .bind(column(asked, |one| one.root.as_str()))
+            .bind(column(asked, |one| one.retry().source_run_id.as_str()))
+            .bind(column(asked, |one| {
                 one.run().waiting_for.map(WaitingFor::as_str)
             }))
-            .bind(column(all, |one| {
+            .bind(column(asked, |one| {
                 one.run().definition_hash.as_ref().map(AsRef::as_ref)
             }))
-            .bind(column(all, |one| {
+            .bind(column(asked, |one| {
                 one.run().trigger_node_id.as_ref().map(AsRef::as_ref)
             }))
-            .bind(column(all, |one| one.run().trigger_source.as_deref()))
-            .bind(column(all, |one| one.run().triggered_by.as_deref()))
-            .bind(column(all, |one| one.run().workflow_id.as_deref()))
-            .bind(column(all, |one| {
+            .bind(column(asked, |one| one.run().trigger_source.as_deref()))
+            .bind(column(asked, |one| one.run().triggered_by.as_deref()))
+            .bind(column(asked, |one| one.run().workflow_id.as_deref()))
+            .bind(column(asked, |one| {
                 one.run().workflow_owner_user_id.as_deref()
             }))
-            .bind(column(all, |one| one.run().workflow_version))
-            .bind(column(all, |one| one.run().prop_values.as_str()))
-            .bind(column(all, |one| one.run().variables.as_str()))
-            .bind(column(all, |one| text(one.run().simulation.forks.as_ref())))
-            .bind(column(all, |one| one.run().simulation.mode.as_deref()))
-            .bind(column(all, |one| one.run().total_cu.as_str()))
-            .bind(column(all, |one| one.run().simulation.is_simulation))
-            .bind(column(all, |one| one.run().simulation.is_dust_test))
-            .bind(column(all, |one| one.retry().lane.as_str()))
-            .bind(column(all, |one| one.run().created_at))
-            .bind(column(all, |one| one.new.traceparent.as_deref()))
-            .bind(column(all, |one| one.retry().id.as_str()))
-            .bind(column(all, |one| one.retry().state.as_str()))
-            .bind(column(all, |one| one.retry().request.as_str()))
-            .bind(column(all, |one| one.retry().reason.as_deref()))
-            .bind(column(all, |one| one.retry().triggered_by.as_deref()))
-            .bind(column(all, |one| one.run().status.as_str()))
-            .bind(column(all, |one| one.new.due_at))
-            .bind(column(all, |one| one.new.terms.include_partial))
-            .bind(column(all, |one| i64::from(one.new.terms.chain_limit)))
-            .bind(column(all, |one| {
+            .bind(column(asked, |one| one.run().workflow_version))
+            .bind(column(asked, |one| one.run().prop_values.as_str()))
+            .bind(column(asked, |one| one.run().variables.as_str()))
+            .bind(column(asked, |one| {
+                text(one.run().simulation.forks.as_ref())
+            }))
+            .bind(column(asked, |one| one.run().simulation.mode.as_deref()))
+            .bind(column(asked, |one| one.run().total_cu.as_str()))
+            .bind(column(asked, |one| one.run().simulation.is_simulation))
+            .bind(column(asked, |one| one.run().simulation.is_dust_test))
+            .bind(column(asked, |one| one.retry().lane.as_str()))
+            .bind(column(asked, |one| one.run().created_at))
+            .bind(column(asked, |one| one.new.traceparent.as_deref()))
+            .bind(column(asked, |one| one.retry().id.as_str()))
+            .bind(column(asked, |one| one.retry().state.as_str()))
+            .bind(column(asked, |one| one.retry().request.as_str()))
+            .bind(column(asked, |one| one.retry().reason.as_deref()))
+            .bind(column(asked, |one| one.retry().triggered_by.as_deref()))
+            .bind(column(asked, |one| one.run().status.as_str()))
+            .bind(column(asked, |one| one.new.due_at))
+            .bind(column(asked, |one| one.new.terms.include_partial))
+            .bind(column(asked, |one| i64::from(one.new.terms.chain_limit)))
+            .bind(column(asked, |one| {
                 one.key.as_ref().map(|key| key.key.as_str())
             }))
-            .bind(column(all, |one| {
+            .bind(column(asked, |one| {
                 one.key.as_ref().map(|key| key.fingerprint.as_str())
             }))
-            .bind(column(all, |one| one.retry().created_at))
-            .bind(column(all, |one| one.retry().updated_at));
+            .bind(column(asked, |one| one.retry().created_at))
+            .bind(column(asked, |one| one.retry().updated_at));
         let reserved: Vec<String> = query.fetch_all(db).await?;
         let reserved: HashSet<_> = reserved.iter().map(String::as_str).collect();
         Ok(column(all, |one| {
@@ -212,4 +220,15 @@ impl Together for Acceptance {
             is_reserved.then(|| one.accepted())
         }))
     }
+}
+
+/// Without those that come under the key of another one: a statement has a lock once.
+fn first_of_each_key(all: &[Acceptance]) -> Vec<&Acceptance> {
+    let mut keys = HashSet::new();
+    all.iter()
+        .filter(|&one| match &one.key {
+            Some(key) => keys.insert((&key.organization_id, &key.key)),
+            None => true,
+        })
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! A checkpoint of records.
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::{
     super::{
@@ -99,7 +99,13 @@ impl Together for Writing {
             .bind(column(all, |one| one.checkpoint.total_cu.as_str()))
             .bind(column(all, |one| one.checkpoint.has_outcome))
             .bind(&records.run_ids);
-        let rows = bind_records(query, &records.records)?.fetch_all(db).await?;
+        // A checkpoint is committed once it was answered: one whose connection is given up may still
+        // be on its way, and would undo what was written after it. What else a run's holder writes
+        // fits the run only once.
+        let mut tx = db.begin().await?;
+        let query = bind_records(query, &records.records)?;
+        let rows = query.fetch_all(&mut *tx).await?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
         written(&rows, all)
     }
 }

@@ -8,9 +8,13 @@ use crate::pool::{broker, members::Member};
 /// PostgreSQL connections of a process, those that renew leases included.
 const CONNECTIONS: usize = 12;
 
-/// What may be taken at most beside a tenth more: pages and sockets come in lots.
+/// Runs that a worker executes at once, each of which may call somebody.
+const SLOTS: usize = 32;
+
+/// What may be taken at most beside a tenth more: pages come in lots, and what was opened while many
+/// calls were under way stays open for the next ones.
 const MEMORY_KIB: usize = 8 * 1024;
-const FILES: usize = 8;
+const FILES: usize = CONNECTIONS + SLOTS;
 
 /// What a process takes.
 #[derive(Debug, Clone, Copy)]
