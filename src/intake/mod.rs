@@ -313,8 +313,8 @@ impl Intake {
     }
 }
 
-/// Runs a write to its end even if the caller goes away: a future that is dropped while a
-/// transaction begins can leave the session inside it.
+/// Runs a write to its end even if the caller goes away: so it is known what became of it, and the
+/// next one finds it.
 async fn uncancelled<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work.in_current_span()).await {
         Ok(done) => done,

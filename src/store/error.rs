@@ -82,7 +82,8 @@ impl StoreError {
         Self::InDoubt(error)
     }
 
-    /// Whether the engine said so itself, in good order: nothing was written.
+    /// Whether the engine said so itself, in good order, or what it gave can't be read. Before a commit,
+    /// and in a statement that is its own: nothing was written.
     pub(super) fn is_answered(&self) -> bool {
         let (Self::Unavailable(error) | Self::Driver(error)) = self else {
             return matches!(self, Self::Inconsistent { .. });

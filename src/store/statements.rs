@@ -33,7 +33,8 @@ pub(super) trait Engine: Plain {
 }
 
 /// The plain case of a flow, where an engine does it in one statement. None: it is not plain, or the
-/// engine has no such statement, and the flow decides. The same errors as the flow.
+/// engine has no such statement, and the flow decides. An error is [in doubt](StoreError::InDoubt)
+/// unless it is sure that nothing was written.
 pub(super) trait Plain: Sync {
     /// The first retry that counts of an ended run.
     fn accept_plain(

@@ -53,7 +53,7 @@ impl Turn {
 #[derive(Debug)]
 struct TakenOn {
     claim: Claim,
-    /// When that began, at the latest.
+    /// When it was asked for: the lease began no earlier.
     claimed: Instant,
     _turn: Turn,
 }
@@ -109,8 +109,14 @@ impl Worker {
         work: &Work,
         slot: Slot,
     ) -> Result<Option<TakenOn>, StoreError> {
+        let is_of_retry = match &work.message {
+            Message::Dispatch(dispatch) => dispatch.retry_id.is_some(),
+            Message::Intent(_) => true,
+        };
         let claimed = Instant::now();
-        if let Some(Claimed::Claimed(claim)) = self.claim(run_id, First::Only).await? {
+        if is_of_retry
+            && let Some(Claimed::Claimed(claim)) = self.claim(run_id, First::Only).await?
+        {
             return Ok(Some(TakenOn {
                 claim: *claim,
                 claimed,

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use redrive::store::{SqliteStore, Store, StoreError};
 use sqlx::{Connection, PgConnection};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::support::{
     ledger::{Ledger, config},
-    rows::{MINUTE, acme, claim, id, new_start, now, start},
+    proxy::{Proxy, server_of},
+    rows::{MINUTE, acme, claim, id, import, new_retry, new_start, now, start},
 };
 
 /// A future that is dropped while it waits for BEGIN must not swallow the next borrower's write.
@@ -76,6 +78,37 @@ async fn a_run_that_is_locked_holds_up_no_renewal() {
     let renewed = ledger.store.renew(&fences, MINUTE).await.unwrap();
     assert!(renewed.iter().all(|lease| lease.extended), "{renewed:?}");
     drop(other);
+    ledger.remove().await;
+}
+
+/// A wire that carries nothing any more does not say so, and its statement has no end.
+#[tokio::test]
+async fn a_wire_that_went_silent_is_given_up() {
+    let ledger = Ledger::postgres().await;
+    let proxy = Proxy::to(server_of(&ledger.url));
+    let through = config(&proxy.instead_of_server(&ledger.url));
+    let store = Store::connect(&through).await.unwrap();
+    import(&store, "run_a", None).await;
+    let (organization, id) = (acme(), id("run_a"));
+    let runs = join_all((0..2).map(|_| store.run(&organization, &id))).await;
+    assert!(runs.into_iter().all(|run| run.unwrap().is_some()));
+
+    proxy.forget();
+    let began = Instant::now();
+    // Until no connection is left of those that there were.
+    while let Err(error) = store.run(&organization, &id).await {
+        assert!(error.is_unavailable(), "{error:?}");
+    }
+    println!("{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1));
+    let new = new_retry("run_a", "run_b");
+    store
+        .accept_retry(&new, None)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    proxy.cut();
     ledger.remove().await;
 }
 

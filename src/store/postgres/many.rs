@@ -62,7 +62,7 @@ const RETRY_OF_RUN: &str = "
 // Up the sources, to the run that is its own root.
 const LINE_WRITES: &str = "
     with recursive line (below, run_id, height) as (
-        select id, id collate \"C\", 0 from unnest($1::text[]) as asked (id)
+        select id, id collate \"C\", 0 from (select distinct id from unnest($1::text[]) as asked (id)) as asked
         union all
         select line.below, retries.source_run_id, line.height + 1
           from line
@@ -118,6 +118,9 @@ impl Together for NodesOf {
 
     const WRITES: bool = false;
 
+    // Each may have megabytes of records.
+    const MOST: usize = 8;
+
     fn id(&self) -> &str {
         self.0.as_str()
     }
@@ -132,7 +135,7 @@ impl Together for NodesOf {
             .await?;
         let runs = column(&rows, |row| row.run_id.clone());
         let records = by(runs, read_all(rows)?);
-        Ok(column(all, |one| Some(of(&records, one.id()))))
+        Ok(each(all, records))
     }
 }
 
@@ -196,7 +199,7 @@ impl Together for LineWritesOf {
             .await?;
         let (below, rows) = rows.into_iter().map(|row| (row.below, row.write)).unzip();
         let writes = by(below, read_all(rows)?);
-        Ok(column(all, |one| Some(of(&writes, one.id()))))
+        Ok(each(all, writes))
     }
 }
 
@@ -238,6 +241,22 @@ fn by<T>(keys: Vec<String>, values: Vec<T>) -> HashMap<String, Vec<T>> {
     groups
 }
 
-fn of<T: Clone>(groups: &HashMap<String, Vec<T>>, key: &str) -> Vec<T> {
-    groups.get(key).cloned().unwrap_or_default()
+/// The group of each. It is copied only for those who ask for what others ask for as well.
+fn each<Q: Together, T: Clone>(
+    all: &[Q],
+    mut groups: HashMap<String, Vec<T>>,
+) -> Vec<Option<Vec<T>>> {
+    let mut left = HashMap::<&str, usize>::new();
+    for one in all {
+        *left.entry(one.id()).or_default() += 1;
+    }
+    column(all, |one| {
+        let left = left.entry(one.id()).or_default();
+        *left = left.saturating_sub(1);
+        let group = match *left {
+            0 => groups.remove(one.id()),
+            _ => groups.get(one.id()).cloned(),
+        };
+        Some(group.unwrap_or_default())
+    })
 }

@@ -239,10 +239,9 @@ impl PostgresStore {
     }
 
     pub(in crate::store) async fn rescue(&self) -> Result<Rescued, StoreError> {
-        let mut tx = begin(&self.pool).await?;
-        let expired = sqlx::query(RESCUE_EXPIRED).execute(&mut *tx).await?;
-        let unclaimed = sqlx::query(RESCUE_UNCLAIMED).execute(&mut *tx).await?;
-        tx.commit().await.map_err(StoreError::at_commit)?;
+        // Each by itself: a process that freezes between two statements keeps no rows.
+        let expired = sqlx::query(RESCUE_EXPIRED).execute(&self.pool).await?;
+        let unclaimed = sqlx::query(RESCUE_UNCLAIMED).execute(&self.pool).await?;
         Ok(Rescued {
             abandoned: expired.rows_affected(),
             unclaimed: unclaimed.rows_affected(),

@@ -1,16 +1,17 @@
 //! Statements that are shared by whoever asks at the same time.
 //!
 //! Under load the database is busy with statements and round trips, not with rows. So whoever asks
-//! while others of the same kind are being answered waits for them, and the next statement is for
-//! all who wait. When nobody is asked for, a statement goes at once.
+//! while both lanes of a kind are busy waits, and the next statement is for all who wait. When a lane
+//! is free, a statement goes at once.
 
 use std::{
     collections::{HashSet, VecDeque},
     fmt, mem,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::sync::oneshot;
 
 use super::super::StoreError;
@@ -26,22 +27,29 @@ pub(super) trait Together: Send + Sync + Sized + 'static {
     /// What it is about. No two writes of one statement have it in common.
     fn id(&self) -> &str;
 
+    /// How many of them make a statement at most.
+    const MOST: usize = 32;
+
     /// How many bytes it binds, roughly.
     fn bytes(&self) -> usize {
-        self.id().len()
+        0
     }
 
-    /// Asks for all of them: one statement, written or not as a whole. None: alone, by other
-    /// statements, it may be another matter. Never dropped before it is done.
+    /// Asks for all of them: written or not as a whole. None: alone, by other statements, it may be
+    /// another matter. An error of a write is [in doubt](StoreError::InDoubt) unless it is sure that
+    /// nothing was written. Dropped, it leaves a connection that can't be used any more.
     fn ask(
         db: &mut PgConnection,
         all: &[Self],
     ) -> impl Future<Output = Result<Vec<Option<Self::Answer>>, StoreError>> + Send;
 }
 
-/// The most questions of a statement, and the bytes after which it takes no more of them.
-const MOST: usize = 32;
+/// The bytes after which a statement takes no more questions.
 const MOST_BYTES: usize = 1024 * 1024;
+
+/// How long an answer may take. The server itself refuses what takes it ten seconds; a wire that went
+/// silent never says so.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Statements of a kind that are under way at once: while one waits for the disk, another one is
 /// executed.
@@ -51,10 +59,13 @@ type Answered<Q> = Result<Option<<Q as Together>::Answer>, StoreError>;
 
 struct Asked<Q: Together> {
     question: Q,
+    since: Instant,
     answer: oneshot::Sender<Answered<Q>>,
 }
 
 struct Queue<Q: Together> {
+    /// How long somebody may wait here.
+    patience: Duration,
     waiting: VecDeque<Asked<Q>>,
     /// What the writes under way are about.
     written: HashSet<String>,
@@ -66,11 +77,15 @@ impl<Q: Together> Queue<Q> {
     fn take(&mut self) -> Vec<Asked<Q>> {
         let (mut batch, mut later) = (Vec::<Asked<Q>>::new(), VecDeque::new());
         let mut bytes = 0;
-        while batch.len() < MOST && bytes < MOST_BYTES {
+        while batch.len() < Q::MOST && bytes < MOST_BYTES {
             let Some(asked) = self.waiting.pop_front() else {
                 break;
             };
-            if !Q::WRITES || self.written.insert(asked.question.id().to_owned()) {
+            if asked.since.elapsed() > self.patience {
+                asked.tell(Err(unavailable("too many wait for the database")));
+            } else if !Q::WRITES && asked.answer.is_closed() {
+                // Nobody wants to know any more.
+            } else if !Q::WRITES || self.written.insert(asked.question.id().to_owned()) {
                 bytes += asked.question.bytes();
                 batch.push(asked);
             } else {
@@ -110,6 +125,7 @@ impl<Q: Together> Counter<Q> {
             waiting: VecDeque::new(),
             written: HashSet::new(),
             lanes: LANES,
+            patience: pool.options().get_acquire_timeout(),
         };
         Self {
             pool,
@@ -121,12 +137,17 @@ impl<Q: Together> Counter<Q> {
     /// dropped.
     ///
     /// # Errors
-    /// The database is away. Where the answer to a write was lost it is
+    /// The database is away, or too many wait for it. Where the answer to a write was lost it is
     /// [in doubt](StoreError::InDoubt).
     pub(super) async fn ask(&self, question: Q) -> Answered<Q> {
         let (answer, answered) = oneshot::channel();
+        let since = Instant::now();
         if self.queue(|queue| {
-            queue.waiting.push_back(Asked { question, answer });
+            queue.waiting.push_back(Asked {
+                question,
+                since,
+                answer,
+            });
             let is_free = queue.lanes > 0;
             queue.lanes -= usize::from(is_free);
             is_free
@@ -135,7 +156,7 @@ impl<Q: Together> Counter<Q> {
         }
         answered
             .await
-            .unwrap_or_else(|_| Err(lost::<Q>("its task ended before the answer came")))
+            .unwrap_or_else(|_| Err(silent::<Q>("the task that asked has ended")))
     }
 
     /// Asks with whoever else does, or else alone.
@@ -175,36 +196,60 @@ impl<Q: Together> Counter<Q> {
     }
 
     async fn answer(&self, batch: Vec<Asked<Q>>) {
-        let (questions, answers): (Vec<_>, Vec<_>) = batch
+        let (questions, waiting): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|asked| (asked.question, asked.answer))
             .unzip();
-        let asked = {
+        let done = {
             let _underway = Underway(self, &questions);
             match self.pool.acquire().await {
-                Ok(mut db) => Ok(Q::ask(&mut db, &questions).await),
-                Err(error) => Err(error.to_string()),
+                Ok(db) => in_time(db, &questions).await,
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    // So it is for whoever waits behind them.
+                    let behind = self.queue(|queue| mem::take(&mut queue.waiting));
+                    for asked in behind {
+                        asked.tell(Err(again(&error)));
+                    }
+                    Err(error)
+                }
             }
-        };
-        let done = match asked {
-            Ok(done) => done,
-            Err(text) => return tell(answers, || Err(unavailable(&text))),
         };
         match done {
             Ok(done) => {
-                for (answer, done) in answers.into_iter().zip(done) {
+                for (waiting, done) in waiting.into_iter().zip(done) {
                     // Whoever asked may be gone.
-                    let _ = answer.send(Ok(done));
+                    let _ = waiting.send(Ok(done));
                 }
             }
-            Err(error) if error.is_answered() => {
-                tracing::debug!(%error, "a statement for many was refused: each goes alone");
-                tell(answers, || Ok(None));
-            }
             Err(error) => {
-                let text = error.to_string();
-                tell(answers, || Err(lost::<Q>(&text)));
+                let is_answered = error.is_answered();
+                if is_answered {
+                    tracing::debug!(%error, "a statement for many was refused: each goes alone");
+                }
+                for waiting in waiting {
+                    let _ = waiting.send(if is_answered {
+                        Ok(None)
+                    } else {
+                        Err(again(&error))
+                    });
+                }
             }
+        }
+    }
+}
+
+/// Asks, as long as that may take.
+async fn in_time<Q: Together>(
+    mut db: PoolConnection<Postgres>,
+    questions: &[Q],
+) -> Result<Vec<Option<Q::Answer>>, StoreError> {
+    match tokio::time::timeout(PATIENCE, Q::ask(&mut db, questions)).await {
+        Ok(done) => done,
+        Err(_) => {
+            // Whatever is on its way is not for whoever comes next.
+            db.close_on_drop();
+            Err(silent::<Q>("no answer came"))
         }
     }
 }
@@ -218,12 +263,14 @@ pub(super) async fn alone<Q: Together>(
     answer.ok_or(StoreError::Driver(sqlx::Error::RowNotFound))
 }
 
-/// Given back when whoever serves it panics.
+/// Dropped when whoever serves it panics, or the runtime ends.
 struct Lane<'a, Q: Together>(&'a Counter<Q>);
 
 impl<Q: Together> Drop for Lane<'_, Q> {
     fn drop(&mut self) {
-        self.0.queue(|queue| queue.lanes += 1);
+        if std::thread::panicking() {
+            tokio::spawn(self.0.clone().serve());
+        }
     }
 }
 
@@ -232,6 +279,9 @@ struct Underway<'a, Q: Together>(&'a Counter<Q>, &'a [Q]);
 
 impl<Q: Together> Drop for Underway<'_, Q> {
     fn drop(&mut self) {
+        if !Q::WRITES {
+            return;
+        }
         self.0.queue(|queue| {
             for question in self.1 {
                 queue.written.remove(question.id());
@@ -240,9 +290,9 @@ impl<Q: Together> Drop for Underway<'_, Q> {
     }
 }
 
-fn tell<A>(answers: Vec<oneshot::Sender<A>>, what: impl Fn() -> A) {
-    for answer in answers {
-        let _ = answer.send(what());
+impl<Q: Together> Asked<Q> {
+    fn tell(self, answer: Answered<Q>) {
+        let _ = self.answer.send(answer);
     }
 }
 
@@ -250,10 +300,22 @@ fn unavailable(why: &str) -> StoreError {
     StoreError::Unavailable(sqlx::Error::Protocol(why.to_owned()))
 }
 
-fn lost<Q: Together>(why: &str) -> StoreError {
+/// What an answer that never came means.
+fn silent<Q: Together>(why: &str) -> StoreError {
     if Q::WRITES {
         StoreError::InDoubt(sqlx::Error::Protocol(why.to_owned()))
     } else {
         unavailable(why)
+    }
+}
+
+/// The same error for one more of them.
+fn again(error: &StoreError) -> StoreError {
+    let cause = std::error::Error::source(error);
+    let cause = sqlx::Error::Protocol(cause.map_or_else(|| error.to_string(), ToString::to_string));
+    match error {
+        StoreError::Unavailable(_) => StoreError::Unavailable(cause),
+        StoreError::InDoubt(_) => StoreError::InDoubt(cause),
+        _ => StoreError::Driver(cause),
     }
 }

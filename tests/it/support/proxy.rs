@@ -41,6 +41,7 @@ struct Shared {
     upstream: String,
     listening: Mutex<Option<JoinHandle<()>>>,
     connected: Mutex<CancellationToken>,
+    speaking: Mutex<CancellationToken>,
     flow: watch::Sender<Flow>,
     latency: watch::Sender<Duration>,
     half_close: broadcast::Sender<()>,
@@ -64,6 +65,7 @@ impl Proxy {
             upstream: upstream.to_owned(),
             listening: Mutex::default(),
             connected: Mutex::default(),
+            speaking: Mutex::default(),
             flow: watch::Sender::new(Flow::Both),
             latency: watch::Sender::new(Duration::ZERO),
             half_close: broadcast::Sender::new(1),
@@ -84,8 +86,9 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
                 // Taken here: once nobody listens any more, a cut ends whatever was accepted.
-                let ended = shared.connected.lock().unwrap().clone();
-                tokio::spawn(async move { connect(client, ended, &shared).await });
+                let ends = [&shared.connected, &shared.speaking]
+                    .map(|token| token.lock().unwrap().clone());
+                tokio::spawn(async move { connect(client, ends, &shared).await });
             }
         });
         *self.0.listening.lock().unwrap() = Some(listening);
@@ -105,6 +108,12 @@ impl Proxy {
     pub(crate) fn cut(&self) {
         let mut connected = self.0.connected.lock().unwrap();
         std::mem::take(&mut *connected).cancel();
+    }
+
+    /// Carries nothing any more over the connections that there are, and tells nobody.
+    pub(crate) fn forget(&self) {
+        let mut speaking = self.0.speaking.lock().unwrap();
+        std::mem::take(&mut *speaking).cancel();
     }
 
     /// Tells the clients that nothing more comes, while what they say still goes through.
@@ -145,7 +154,7 @@ pub(crate) fn server_of(url: &str) -> &str {
     authority.rsplit('@').next().unwrap()
 }
 
-async fn connect(client: TcpStream, ended: CancellationToken, shared: &Shared) {
+async fn connect(client: TcpStream, [ended, forgotten]: [CancellationToken; 2], shared: &Shared) {
     let Ok(server) = TcpStream::connect(&shared.upstream).await else {
         return;
     };
@@ -163,9 +172,12 @@ async fn connect(client: TcpStream, ended: CancellationToken, shared: &Shared) {
             to_the_client((from_server, to_client), shared, half_close),
         )
     };
+    let mut pumps = std::pin::pin!(pumps);
     tokio::select! {
         () = ended.cancelled() => {}
-        _ = pumps => {}
+        _ = &mut pumps => {}
+        // Its sockets stay open.
+        () = forgotten.cancelled() => ended.cancelled().await,
     }
 }
 

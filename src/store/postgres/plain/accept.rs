@@ -50,6 +50,10 @@ const ACCEPT_PLAIN: &str = "
                 select 1 from retries
                  where retries.source_run_id = asked.source_run_id
                    and retries.ordinal is not null)
+           and not exists (
+                select 1 from idempotency_keys as earlier
+                 where earlier.organization_id = asked.organization_id
+                   and earlier.key = asked.key)
            and (asked.key is null
                 or pg_try_advisory_xact_lock(
                        hashtextextended(asked.organization_id || ' ' || asked.key, 0)))
@@ -62,7 +66,6 @@ const ACCEPT_PLAIN: &str = "
                       join retries on retries.run_id = line.run_id
                 )
                 select count(*) from line)
-         order by root.id
            for no key update of root skip locked
     ), reserved as (
         insert into retries (
@@ -213,7 +216,7 @@ impl Together for Acceptance {
             }))
             .bind(column(asked, |one| one.retry().created_at))
             .bind(column(asked, |one| one.retry().updated_at));
-        let reserved: Vec<String> = query.fetch_all(db).await?;
+        let reserved: Vec<String> = query.fetch_all(db).await.map_err(StoreError::at_commit)?;
         let reserved: HashSet<_> = reserved.iter().map(String::as_str).collect();
         Ok(column(all, |one| {
             let is_reserved = reserved.contains(one.run().id.as_str());

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::super::{
     super::{
@@ -25,7 +25,6 @@ const CLAIM_PLAIN: &str = "
           join runs on runs.id = asked.id
          where runs.status = 'waiting' and not runs.created and runs.lease_owner is null
            and runs.lease_epoch = 0 and runs.cancel_requested_at is null
-         order by runs.id
            for no key update of runs skip locked
     ), due as (
         select outbox.run_id, held.owner
@@ -99,13 +98,15 @@ impl Together for Claiming {
     async fn ask(db: &mut PgConnection, all: &[Self]) -> Result<Vec<Option<Claim>>, StoreError> {
         // All claims of a process are for the same time.
         let ttl = all.iter().map(|one| one.ttl).min().unwrap_or_default();
-        let rows: Vec<ClaimedRow> = sqlx::query_as(CLAIM_PLAIN)
+        let query = sqlx::query_as(CLAIM_PLAIN)
             .bind(column(all, |one| one.run_id.as_str()))
             .bind(column(all, |one| one.owner.as_str()))
-            .bind(micros(ttl))
-            .fetch_all(db)
-            .await?;
+            .bind(micros(ttl));
+        // Committed once it was read: a lease that nobody knows of would have to expire first.
+        let mut tx = db.begin().await?;
+        let rows: Vec<ClaimedRow> = query.fetch_all(&mut *tx).await?;
         let claims: Vec<Claim> = read_all(rows)?;
+        tx.commit().await.map_err(StoreError::at_commit)?;
         let mut claims: HashMap<_, _> = claims
             .into_iter()
             .map(|claim| (claim.run.id.clone(), claim))

@@ -27,7 +27,6 @@ const CREATE_PLAIN: &str = "
           join runs on runs.id = asked.id
          where runs.lease_epoch = asked.epoch and runs.lease_owner is not null
            and runs.status = 'waiting' and not runs.created
-         order by runs.id
            for no key update of runs skip locked
     ), lead as (
         select held.*, retries.source_run_id
@@ -131,7 +130,8 @@ impl Together for Creating {
             .bind(column(&reuse, |(id, _)| *id))
             .bind(column(&reuse, |(_, path)| path.to_string()))
             .bind(&records.run_ids);
-        let rows = bind_records(query, &records.records)?.fetch_all(db).await?;
+        let query = bind_records(query, &records.records)?;
+        let rows = query.fetch_all(db).await.map_err(StoreError::at_commit)?;
         written(&rows, all)
     }
 }

@@ -27,7 +27,6 @@ const FINISH_PLAIN: &str = "
          where runs.lease_epoch = asked.epoch and runs.lease_owner is not null
            and runs.status = 'running' and runs.cancel_requested_at is null
            and not exists (select 1 from children where children.run_id = runs.root_run_id)
-         order by runs.id
            for no key update of runs skip locked
     ), put as (
         insert into nodes (
@@ -114,7 +113,8 @@ impl Together for Finishing {
             .bind(column(all, |one| one.finish.summary.as_str()))
             .bind(column(all, |one| format_timestamp(one.finish.now)))
             .bind(&records.run_ids);
-        let rows = bind_records(query, &records.records)?.fetch_all(db).await?;
+        let query = bind_records(query, &records.records)?;
+        let rows = query.fetch_all(db).await.map_err(StoreError::at_commit)?;
         let ended = written(&rows, all)?;
         Ok(column(&ended, |one| one.map(|_| Finished::Ended)))
     }

@@ -4,9 +4,8 @@
 //! the ordinary case, and nobody else has it locked. Where that is not so it leaves the run as it
 //! is, and the flow of the same name decides, alone and under the run's lock. A statement reads as
 //! of its beginning, so it relies only on what can't change meanwhile, on rows that it locks (they
-//! are looked at again once they are locked) and on unique indexes. Rows are locked in the order of
-//! the runs' ids, so that two of these statements never wait for each other in a circle; runs that
-//! are locked are left out.
+//! are looked at again once they are locked) and on unique indexes. Runs that are locked are left
+//! out, so that none of many waits for the lock of another.
 
 mod accept;
 mod claim;
@@ -28,7 +27,7 @@ use super::{
     together::Counter,
 };
 use crate::{
-    domain::{Retry, Run, RunId},
+    domain::{Retry, Run, RunId, RunStatus},
     faults,
 };
 
@@ -109,7 +108,9 @@ impl Plain for PostgresStore {
         fence: &Fence,
         finish: &Finish,
     ) -> Result<Option<Finished>, StoreError> {
-        let is_plain = is_plain(&finish.checkpoint) && !finish.may_have_signals;
+        let is_plain = is_plain(&finish.checkpoint)
+            && !finish.may_have_signals
+            && finish.status != RunStatus::Cancelled;
         if !is_plain || faults::planted("no_epoch_check") {
             return Ok(None);
         }

@@ -23,7 +23,6 @@ const WRITE_PLAIN: &str = "
           join runs on runs.id = asked.id
          where runs.lease_epoch = asked.epoch and runs.lease_owner is not null
            and runs.status = 'running'
-         order by runs.id
            for no key update of runs skip locked
     ), put as (
         insert into nodes (
@@ -99,9 +98,9 @@ impl Together for Writing {
             .bind(column(all, |one| one.checkpoint.total_cu.as_str()))
             .bind(column(all, |one| one.checkpoint.has_outcome))
             .bind(&records.run_ids);
-        // A checkpoint is committed once it was answered: one whose connection is given up may still
-        // be on its way, and would undo what was written after it. What else a run's holder writes
-        // fits the run only once.
+        // Committed once it was answered: a checkpoint whose connection is given up may still be on
+        // its way, and would undo what was written after it. A creation and an end that come late
+        // find that they fit no more.
         let mut tx = db.begin().await?;
         let query = bind_records(query, &records.records)?;
         let rows = query.fetch_all(&mut *tx).await?;
