@@ -244,14 +244,12 @@ async fn in_time<Q: Together>(
     mut db: PoolConnection<Postgres>,
     questions: &[Q],
 ) -> Result<Vec<Option<Q::Answer>>, StoreError> {
-    match tokio::time::timeout(PATIENCE, Q::ask(&mut db, questions)).await {
-        Ok(done) => done,
-        Err(_) => {
-            // Whatever is on its way is not for whoever comes next.
-            db.close_on_drop();
-            Err(silent::<Q>("no answer came"))
-        }
+    if let Ok(done) = tokio::time::timeout(PATIENCE, Q::ask(&mut db, questions)).await {
+        return done;
     }
+    // Whatever is on its way is not for whoever comes next.
+    db.close_on_drop();
+    Err(silent::<Q>("no answer came"))
 }
 
 /// The answer to one question.
@@ -313,9 +311,11 @@ fn silent<Q: Together>(why: &str) -> StoreError {
 fn again(error: &StoreError) -> StoreError {
     let cause = std::error::Error::source(error);
     let cause = sqlx::Error::Protocol(cause.map_or_else(|| error.to_string(), ToString::to_string));
-    match error {
-        StoreError::Unavailable(_) => StoreError::Unavailable(cause),
-        StoreError::InDoubt(_) => StoreError::InDoubt(cause),
-        _ => StoreError::Driver(cause),
+    if matches!(error, StoreError::InDoubt(_)) {
+        StoreError::InDoubt(cause)
+    } else if error.is_unavailable() {
+        StoreError::Unavailable(cause)
+    } else {
+        StoreError::Driver(cause)
     }
 }

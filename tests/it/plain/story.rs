@@ -261,7 +261,7 @@ pub(crate) async fn play(store: &Store, step: &Step) -> Outcome {
         },
         Step::Claim(run) => match take(store, run).await {
             Claimed::Claimed(claim) => took(*claim),
-            other => Outcome::Said(format!("{other:?}")),
+            other @ (Claimed::Refused | Claimed::NoSuchRun) => Outcome::Said(format!("{other:?}")),
         },
         Step::Create(fence, creation) => said(store.create(fence, creation).await),
         Step::Write(fence, checkpoint) => said(store.checkpoint(fence, checkpoint).await),
