@@ -18,9 +18,9 @@ use crate::support::{dice::scale, ledger::Ledger};
 use world::World;
 
 /// Four tests of so many on SQLite.
-const CASES: u64 = 2_500;
+const CASES: u64 = 750;
 /// One of so many on PostgreSQL: the same seeds.
-const CASES_ON_POSTGRES: u64 = 150;
+const CASES_ON_POSTGRES: u64 = 100;
 
 /// The longest that a case may take. It never waits, but shares the machine.
 const PATIENCE: Duration = Duration::from_mins(2);
