@@ -206,9 +206,6 @@ ledger! {
         terms: &RetryTerms
     ) -> Option<Refusal>;
 
-    /// The runs from the root of a run's chain to the run itself, by their sources.
-    ask fn line(&self, run: &RunId) -> Vec<RunId>;
-
     /// A run of an organisation.
     ask fn run(&self, organization: &OrganizationId, id: &RunId) -> Option<Run>;
 

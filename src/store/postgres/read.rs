@@ -10,7 +10,7 @@ use crate::domain::{
 use super::{
     super::{
         RetryFilter, RunFilter, StoreError,
-        rows::{NodeRow, RetryRow, RunRow, VariableWriteRow, read_all, read_run_id},
+        rows::{NodeRow, RetryRow, RunRow, VariableWriteRow, read_all},
     },
     PostgresStore,
     many::{LineWritesOf, NodesOf, RetryOf, RunOf},
@@ -45,17 +45,6 @@ const VARIABLE_WRITES: &str = "
       from variable_writes
      where run_id = any ($1::text[])
      order by array_position($1::text[], run_id), position";
-
-// Up the sources, to the run that is its own root.
-const LINE: &str = "
-    with recursive line (run_id, height) as (
-        select $1::text collate \"C\", 0
-        union all
-        select retries.source_run_id, line.height + 1
-          from line
-          join retries on retries.run_id = line.run_id
-    )
-    select run_id from line order by height desc";
 
 const RETRY: &str = "
     select id, organization_id, source_run_id, run_id, root_run_id, ordinal, state, lane, request,
@@ -193,14 +182,6 @@ impl PostgresStore {
         run: &RunId,
     ) -> Result<Vec<(RunId, VariableWrite)>, StoreError> {
         self.reads.line_writes.read(LineWritesOf(run.clone())).await
-    }
-
-    pub(in crate::store) async fn line(&self, run: &RunId) -> Result<Vec<RunId>, StoreError> {
-        let ids: Vec<String> = sqlx::query_scalar(LINE)
-            .bind(run.as_str())
-            .fetch_all(&self.pool)
-            .await?;
-        ids.iter().map(|id| read_run_id("retries", id)).collect()
     }
 
     pub(in crate::store) async fn retry(

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::sync::oneshot;
 
 use super::super::StoreError;
@@ -244,7 +244,15 @@ async fn in_time<Q: Together>(
     mut db: PoolConnection<Postgres>,
     questions: &[Q],
 ) -> Result<Vec<Option<Q::Answer>>, StoreError> {
-    if let Ok(done) = tokio::time::timeout(PATIENCE, Q::ask(&mut db, questions)).await {
+    let asking = async {
+        let done = Q::ask(&mut db, questions).await;
+        if done.is_err() {
+            // A refusal comes before its locks are gone, and whoever goes alone would meet them.
+            let _ = db.ping().await;
+        }
+        done
+    };
+    if let Ok(done) = tokio::time::timeout(PATIENCE, asking).await {
         return done;
     }
     // Whatever is on its way is not for whoever comes next.

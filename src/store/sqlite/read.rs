@@ -225,7 +225,8 @@ impl SqliteStore {
         self.variable_writes(&line).await
     }
 
-    pub(in crate::store) async fn line(&self, run: &RunId) -> Result<Vec<RunId>, StoreError> {
+    /// The runs from the root of a run's chain to the run itself, by their sources.
+    async fn line(&self, run: &RunId) -> Result<Vec<RunId>, StoreError> {
         let ids: Vec<String> = sqlx::query_scalar(LINE)
             .bind(run.as_str())
             .fetch_all(&self.reader)
